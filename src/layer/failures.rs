@@ -10,7 +10,7 @@ use {super::ApiKeyLayerBuilder, crate::limit::FailureLimit, std::net::IpAddr};
 /// The client of a request that is not available any more.
 #[derive(Clone, Copy)]
 pub(super) struct Caller {
-    /// The address that the list of a key is checked against.
+    /// The bits of the address that the list of a key is checked against.
     pub(super) address: Option<u128>,
     /// The address to which a failure is attributed.
     #[cfg(feature = "limits")]

@@ -78,7 +78,7 @@ struct Asker<N: Name, A: Send + Sync + 'static> {
 }
 
 /// A question that a request waits for.
-pub(crate) struct Asked<A> {
+pub(super) struct Asked<A> {
     pub(super) outcome: watch::Receiver<Option<Outcome<A>>>,
     /// When it counts as lost, so that another one is sent. `None` without a lease.
     pub(super) join_until: Option<Instant>,

@@ -37,7 +37,7 @@ type Reply<A> = Result<A, BoxError>;
 type PendingReply<A> = Pin<Box<dyn Future<Output = Reply<A>> + Send>>;
 
 /// A question whose answer is known, or is waited for.
-pub(crate) enum Started<A> {
+enum Started<A> {
     Known(Arc<A>),
     Asked(Asked<A>),
 }
@@ -53,6 +53,7 @@ pub(crate) const LEASE: Duration = Duration::from_secs(1);
 // === impl Live ===
 
 impl<N: Name, A: Send + Sync + 'static> Live<N, A> {
+    /// Asks `source`, which calls the application only within its future: so a panic is caught.
     pub(crate) fn new<F>(
         what: &'static str,
         lease: Duration,
@@ -106,7 +107,7 @@ impl<N: Name, A: Send + Sync + 'static> Live<N, A> {
     }
 
     /// Returns a recent answer, or asks.
-    pub(crate) fn start(&self, subject: &Subject<N>) -> Started<A> {
+    fn start(&self, subject: &Subject<N>) -> Started<A> {
         let now = monotonic();
         match self.answers.find(subject, now) {
             Found::Answer(Answered { answer, .. }) | Found::Aging(Answered { answer, .. }) => Started::Known(answer),
@@ -115,12 +116,7 @@ impl<N: Name, A: Send + Sync + 'static> Live<N, A> {
     }
 
     /// Waits for the answer to a question.
-    pub(crate) async fn finish(
-        &self,
-        subject: &Subject<N>,
-        started: Started<A>,
-        deadline: Instant,
-    ) -> Result<Arc<A>, BoxError> {
+    async fn finish(&self, subject: &Subject<N>, started: Started<A>, deadline: Instant) -> Result<Arc<A>, BoxError> {
         let mut asked = match started {
             Started::Known(answer) => return Ok(answer),
             Started::Asked(asked) => asked,

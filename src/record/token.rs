@@ -9,17 +9,15 @@ impl KeyRecord {
     /// Returns this record with no more than the token has.
     pub(crate) fn presented_by(self, token_ends_at: SystemTime, restrictions: Restrictions) -> Self {
         let end = self.expires_at().map_or(token_ends_at, |end| end.min(token_ends_at));
-        let permissions = restrictions.permissions.map(|most| self.permissions().intersection(&most));
-        let addresses = match (self.allowed_addresses(), restrictions.addresses) {
-            (own, None) => own.map(<[_]>::to_vec),
-            (None, Some(most)) => Some(most),
-            (Some(own), Some(most)) => Some(address::intersection(own, &most)),
-        };
-        let record = match permissions {
-            Some(permissions) => self.with_permissions(permissions),
-            None => self,
-        };
-        let record = record.with_expires_at(end).with_allowed_addresses(addresses);
+        let mut record = self.with_expires_at(end);
+        if let Some(most) = restrictions.permissions {
+            let both = record.permissions().intersection(&most);
+            record = record.with_permissions(both);
+        }
+        if let Some(most) = restrictions.addresses {
+            let both = record.allowed_addresses().map(|own| address::intersection(own, &most));
+            record = record.with_allowed_addresses(both.unwrap_or(most));
+        }
         record.edit(|fields| fields.change_terms(|terms| terms.token_ends_at = Some(token_ends_at)))
     }
 

@@ -42,6 +42,12 @@ impl Scheme {
         self.place.is_ambient() || self.is_basic()
     }
 
+    /// Returns whether the key is a parameter of the query, which logs may show.
+    #[cfg(feature = "admin-api")]
+    pub(crate) fn is_in_query(&self) -> bool {
+        matches!(self.place, Carrier::Query(_))
+    }
+
     /// Returns whether a request can carry this key. It writes the key into a request and reads it
     /// back.
     pub(crate) fn carries(&self, key: &str) -> bool {

@@ -26,14 +26,6 @@ enum Written {
     Parameter(Zeroizing<String>),
 }
 
-impl Scheme {
-    /// Returns whether the key is a parameter of the query, which logs may show.
-    #[cfg(feature = "admin-api")]
-    pub(crate) fn is_in_query(&self) -> bool {
-        matches!(self.place, Carrier::Query(_))
-    }
-}
-
 // === impl Writer ===
 
 impl Writer {

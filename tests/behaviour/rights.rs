@@ -1,6 +1,6 @@
 //! Tests the owners' rights: a key may do what it *and* its owner may do now.
 
-mod bound;
+pub(crate) mod bound;
 mod managed;
 mod narrowing;
 mod requests;

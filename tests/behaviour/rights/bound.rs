@@ -15,8 +15,49 @@ fn guarded(rights: LiveRights) -> TestApi {
     alices(rights).guard(Require::permission("links", "delete")).run()
 }
 
-async fn may_delete(api: &TestApi) -> bool {
+pub(crate) async fn may_delete(api: &TestApi) -> bool {
     api.app_call(bearer(LIVE)).await == 200
+}
+
+/// Sends requests to all nodes for six seconds. Meanwhile `change` takes a right away, and `answer`
+/// sets how the source answers: at which time, with which delay, and whether it fails. Returns
+/// whether a request that arrived a lease after the change, or later, was accepted.
+pub(crate) async fn is_late(
+    nodes: [TestApi; 2],
+    (changed_at, change): (u64, impl FnOnce() + Send + 'static),
+    modes: Vec<(u64, u64, bool)>,
+    answer: impl Fn(Mode) + Clone + Send + 'static,
+    pause: u64,
+) -> bool {
+    let start = Instant::now();
+    let changed = start + Duration::from_millis(changed_at);
+    tokio::spawn(async move {
+        sleep_until(changed).await;
+        change();
+    });
+    for (at, delay, fails) in modes {
+        let answer = answer.clone();
+        tokio::spawn(async move {
+            sleep_until(start + Duration::from_millis(at)).await;
+            answer(if fails { Mode::Fails } else { Mode::After(Duration::from_millis(delay)) });
+        });
+    }
+    let late = Arc::new(AtomicBool::new(false));
+    let mut requests = tokio::task::JoinSet::new();
+    while start.elapsed() < Duration::from_secs(6) {
+        for node in &nodes {
+            let (node, late) = (node.clone(), Arc::clone(&late));
+            requests.spawn(async move {
+                let arrived = Instant::now();
+                if may_delete(&node).await && arrived >= changed + LEASE {
+                    late.store(true, Ordering::Relaxed);
+                }
+            });
+        }
+        sleep(Duration::from_millis(pause)).await;
+    }
+    requests.join_all().await;
+    late.load(Ordering::Relaxed)
 }
 
 proptest! {
@@ -35,36 +76,12 @@ proptest! {
         runtime.block_on(async move {
             let members = Members::default();
             let nodes = [(); 2].map(|()| guarded(LiveRights::cached(members.clone())));
-            let start = Instant::now();
-            let demoted = start + Duration::from_millis(demoted_at);
-            let changing = members.clone();
-            tokio::spawn(async move {
-                sleep_until(demoted).await;
-                changing.set_alice(if is_blocked { Rights::Blocked } else { Rights::Only(links(&["read"])) });
-            });
-            for (at, delay, fails) in delays {
-                let members = members.clone();
-                tokio::spawn(async move {
-                    sleep_until(start + Duration::from_millis(at)).await;
-                    members.answer(if fails { Mode::Fails } else { Mode::After(Duration::from_millis(delay)) });
-                });
-            }
-            let late = Arc::new(AtomicBool::new(false));
-            let mut requests = tokio::task::JoinSet::new();
-            while start.elapsed() < Duration::from_secs(6) {
-                for node in &nodes {
-                    let (node, late) = (node.clone(), Arc::clone(&late));
-                    requests.spawn(async move {
-                        let arrived = Instant::now();
-                        if may_delete(&node).await && arrived >= demoted + LEASE {
-                            late.store(true, Ordering::Relaxed);
-                        }
-                    });
-                }
-                sleep(Duration::from_millis(pause)).await;
-            }
-            requests.join_all().await;
-            assert!(!late.load(Ordering::Relaxed), "an accepted request arrived a lease after the demotion");
+            let (demoting, answering) = (members.clone(), members);
+            let demote = move || {
+                demoting.set_alice(if is_blocked { Rights::Blocked } else { Rights::Only(links(&["read"])) });
+            };
+            let is_late = is_late(nodes, (demoted_at, demote), delays, move |mode| answering.answer(mode), pause).await;
+            assert!(!is_late, "an accepted request arrived a lease after the demotion");
         });
     }
 }

@@ -1,22 +1,19 @@
 //! How soon a change of a role counts.
 
-use std::sync::atomic::AtomicBool;
-
 use proptest::prelude::*;
-use tokio::time::{Instant, sleep, sleep_until};
+use tokio::time::{Instant, sleep};
 use tower_api_key::Require;
 
 use super::*;
-use crate::support::{TestApi, bearer};
+use crate::{
+    rights::bound::{is_late, may_delete},
+    support::TestApi,
+};
 
 const LEASE: Duration = Duration::from_secs(1);
 
 fn guarded(source: LiveRoles) -> TestApi {
     holder(&["cleaner"], source).guard(Require::permission("links", "delete")).run()
-}
-
-async fn may_delete(api: &TestApi) -> bool {
-    api.app_call(bearer(LIVE)).await == 200
 }
 
 proptest! {
@@ -35,36 +32,12 @@ proptest! {
         runtime.block_on(async move {
             let table = RoleTable::with("cleaner", links(&["delete"]));
             let nodes = [(); 2].map(|()| guarded(LiveRoles::cached(table.clone())));
-            let start = Instant::now();
-            let changed = start + Duration::from_millis(changed_at);
-            let changing = table.clone();
-            tokio::spawn(async move {
-                sleep_until(changed).await;
+            let (changing, answering) = (table.clone(), table);
+            let change = move || {
                 if is_removed { changing.remove("cleaner") } else { changing.set("cleaner", Some("acme"), links(&["read"])) }
-            });
-            for (at, delay, fails) in delays {
-                let table = table.clone();
-                tokio::spawn(async move {
-                    sleep_until(start + Duration::from_millis(at)).await;
-                    table.answer(if fails { Mode::Fails } else { Mode::After(Duration::from_millis(delay)) });
-                });
-            }
-            let late = Arc::new(AtomicBool::new(false));
-            let mut requests = tokio::task::JoinSet::new();
-            while start.elapsed() < Duration::from_secs(6) {
-                for node in &nodes {
-                    let (node, late) = (node.clone(), Arc::clone(&late));
-                    requests.spawn(async move {
-                        let arrived = Instant::now();
-                        if may_delete(&node).await && arrived >= changed + LEASE {
-                            late.store(true, Ordering::Relaxed);
-                        }
-                    });
-                }
-                sleep(Duration::from_millis(pause)).await;
-            }
-            requests.join_all().await;
-            assert!(!late.load(Ordering::Relaxed), "an accepted request arrived a lease after the change");
+            };
+            let is_late = is_late(nodes, (changed_at, change), delays, move |mode| answering.answer(mode), pause).await;
+            assert!(!is_late, "an accepted request arrived a lease after the change");
         });
     }
 }

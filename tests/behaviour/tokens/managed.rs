@@ -97,3 +97,28 @@ async fn roles_and_the_rights_of_the_owner_count_for_a_token() {
     let principal = narrowed.authenticate(&bearer(token.text().expose())).await.unwrap();
     assert!(principal.record().permissions().is_empty());
 }
+
+/// What a token does counts as what its key does: in the usage, and in the limits of the plan.
+#[cfg(feature = "limits")]
+#[tokio::test]
+async fn a_use_of_a_token_is_a_use_of_its_key_and_spends_its_limits() {
+    use tower_api_key::{
+        Reason,
+        limit::{Limit, Limits, Plans, Rate},
+    };
+
+    let plans = Plans::new().plan("free", [Limit::rate("burst", Rate::per_hour(3))]);
+    let limits = Limits::in_process(plans).build().unwrap();
+    let (api, manager) = Api::managed(|builder| builder.limits(limits));
+    let issued = manager.issue(&admin(), NewKey::service_account("bot").plan("free")).await.unwrap();
+    let tokens = tokens(&api.clock);
+    let layer = manager.layer().tokens(tokens.clone()).build().unwrap();
+    let key = bearer(issued.key().expose());
+    let principal = layer.authenticate(&key).await.unwrap();
+    let token = tokens.issue(&principal, NewToken::lasting(MINUTE)).unwrap();
+    let token = bearer(token.text().expose());
+    assert!(layer.authenticate(&token).await.is_ok() && layer.authenticate(&key).await.is_ok());
+    assert_eq!(layer.authenticate(&token).await.unwrap_err().reason(), Reason::RateLimited);
+    manager.flush().await.unwrap();
+    assert_eq!(manager.get(&admin(), issued.record().id().clone()).await.unwrap().use_count(), 3);
+}
