@@ -1,0 +1,82 @@
+//! `serve --demo`: a first look, with a first key, in a database that ends with the process.
+
+use tempfile::TempDir;
+use tower_api_key::{
+    Owner, Permissions,
+    manage::{Actor, NewKey},
+};
+
+use super::{listeners::Listeners, service::Service};
+use crate::{
+    args::Global,
+    config::{self, Config},
+    database::Address,
+    exit::Failure,
+    output,
+};
+
+/// The configuration of the demo, also in the guide.
+const CONFIG: &str = include_str!("demo.toml");
+
+const RESOURCES: [&str; 2] = ["apiKeys", "links"];
+
+/// A demo, and its folder if it has no database of its own.
+pub(crate) struct Demo {
+    pub(super) config: Config,
+    pub(super) address: Address,
+    /// Removed with its files when the demo ends.
+    _folder: Option<TempDir>,
+}
+
+// === impl Demo ===
+
+impl Demo {
+    /// Takes `--config` and `--database` where they are given.
+    pub(super) fn new(global: &Global) -> Result<Self, Failure> {
+        let config = match global.config.as_deref() {
+            Some(path) => Config::read(Some(path))?,
+            None => config::parse("the demo", CONFIG)?,
+        };
+        if global.database.is_some() || config.database.url.is_some() {
+            let address = Address::read(global.database.clone(), &config.database)?;
+            return Ok(Self { config, address, _folder: None });
+        }
+        let folder = tempfile::tempdir().map_err(|error| Failure::Failed(format!("no folder for the demo: {error}")))?;
+        let address = Address::Sqlite(folder.path().join("demo.db"));
+        Ok(Self { config, address, _folder: Some(folder) })
+    }
+
+    /// Prints the first key, alone on its line. An empty database gets one.
+    pub(super) async fn print_key(&self, service: &Service) -> Result<(), Failure> {
+        let held = RESOURCES.map(Permissions::all_of).into_iter().fold(Permissions::new(), Permissions::union);
+        let admin = Actor::trusted(Owner::User("admin".to_owned()), held.clone());
+        let first = service.manager.bootstrap(&admin, NewKey::user("Administrator").permissions(held)).await?;
+        match first {
+            Some(first) => output::issued(&first, false),
+            None => {
+                output::note("the database has keys already: use one of them");
+                Ok(())
+            }
+        }
+    }
+
+    /// Prints what to try, without the key: what a shell runs is seen in its history.
+    pub(super) fn print_hints(&self, listeners: &Listeners) {
+        let url_of = |what| listeners.urls().find(|(name, _)| *name == what).map(|(_, url)| url);
+        let serve = &self.config.serve;
+        output::note("\nTry, in another terminal:\n\n  read -rs KEY   # paste the key");
+        if let (Some(url), Some(management)) = (url_of("keys"), &serve.management) {
+            let path = management.path.under("/self");
+            output::note(&format!("  printf 'X-API-Key: %s' \"$KEY\" | curl -H @- {url}{path}   # 200: the key\n  curl {url}{path}   # 401: no key"));
+        }
+        if let Some(url) = url_of("gateway") {
+            output::note(&format!(
+                "  printf 'X-API-Key: %s' \"$KEY\" | curl -i -H @- -H 'X-Forwarded-Method: GET' -H 'X-Forwarded-Uri: /links/1' {url}   # 200: what Traefik asks"
+            ));
+        }
+        if let (Some(url), Some(dashboard)) = (url_of("keys"), &serve.dashboard) {
+            output::note(&format!("\nOpen {url}{} and sign in with the key.", dashboard.path.as_str()));
+        }
+        output::note("Ctrl-C ends the demo.");
+    }
+}

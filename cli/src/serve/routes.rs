@@ -1,0 +1,135 @@
+//! The routers, each with the address on which it is served.
+
+use std::{fs, net::SocketAddr};
+
+use axum::Router;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tonic::server::NamedService;
+use tower_api_key::{
+    Owner,
+    gateway::{Gateway, Verification},
+    manage::Actor,
+};
+
+use super::{operations, service::Service};
+use crate::{
+    config::{Config, DashboardConfig, GatewayConfig, MountPath},
+    exit::Failure,
+};
+
+/// A router, and where it is served.
+pub(super) struct Served {
+    pub(super) what: &'static str,
+    pub(super) address: SocketAddr,
+    pub(super) router: Router,
+}
+
+/// Makes the routers that the configuration asks for.
+pub(super) fn routers(
+    config: &Config,
+    service: &Service,
+    metrics: Option<PrometheusHandle>,
+) -> Result<Vec<Served>, Failure> {
+    let serve = &config.serve;
+    let mut served = Vec::new();
+    if serve.management.is_some() || serve.dashboard.is_some() || serve.verification.is_some() {
+        served.push(Served { what: "keys", address: serve.listen, router: keys(config, service)? });
+    }
+    if let Some(gateway) = &serve.gateway {
+        served.push(Served { what: "gateway", address: gateway.listen, router: gateway_router(gateway, service)? });
+    }
+    if served.is_empty() {
+        let tables = "[serve.management], [serve.dashboard], [serve.verification] or [serve.gateway]";
+        return Err(Failure::Usage(format!("there is nothing to serve: add {tables} to the configuration")));
+    }
+    if let (Some(address), Some(metrics)) = (serve.operations, metrics) {
+        let router = operations::router(service.manager.clone(), metrics);
+        served.push(Served { what: "operations", address, router });
+    }
+    Ok(served)
+}
+
+/// The management API and the verification of keys need a key. The dashboard has its own sign-in.
+fn keys(config: &Config, service: &Service) -> Result<Router, Failure> {
+    let serve = &config.serve;
+    let mut paths = [
+        serve.management.as_ref().map(|management| &management.path),
+        serve.verification.as_ref().map(|verification| &verification.path),
+        serve.dashboard.as_ref().map(|dashboard| &dashboard.path),
+    ];
+    paths.sort_by_key(|path| path.map(MountPath::as_str));
+    if paths.windows(2).any(|pair| matches!(pair, [Some(one), Some(other)] if one.as_str() == other.as_str())) {
+        return Err(Failure::Usage("[serve]: two routers have the same path".to_owned()));
+    }
+    let mut router = Router::new();
+    if let Some(management) = &serve.management {
+        let users = serve.administrators.clone();
+        let confine = move |request: Request| ready(confined(request, users.as_deref()));
+        let api = service.manager.router(service.layer.schemes()).layer(map_request(confine));
+        router = mount(router, &management.path, api.layer(service.layer.clone()));
+    }
+    if let Some(verification) = &serve.verification {
+        let verify = Verification::new(&service.layer).router();
+        router = mount(router, &verification.path, verify.layer(service.layer.clone()));
+    }
+    if let Some(dashboard) = &serve.dashboard {
+        router = mount(router, &dashboard.path, page(config, dashboard, service)?);
+    }
+    Ok(router)
+}
+
+fn page(config: &Config, settings: &DashboardConfig, service: &Service) -> Result<Router, Failure> {
+    let mut page = service.manager.dashboard().sign_in_with_keys(&service.layer).secure_cookies(config.serve.https);
+    page = settings.title.iter().fold(page, |page, title| page.title(title));
+    if let Some(path) = &settings.stylesheet {
+        let css = fs::read_to_string(path)
+            .map_err(|error| Failure::Usage(format!("[serve.dashboard] stylesheet: {}: {error}", path.display())))?;
+        page = page.stylesheet(css);
+    }
+    if let Some(users) = config.serve.administrators.clone() {
+        page = page.administrators(move |actor| is_administrator(actor, &users));
+    }
+    page.router().map_err(|error| Failure::Usage(format!("[serve.dashboard]: {error}")))
+}
+
+/// Confines the key of a member to the keys of its owner, as the page does.
+fn confined(mut request: Request, administrators: Option<&[String]>) -> Request {
+    let actor = request.extensions().get::<Principal>().map(Actor::from);
+    if let (Some(actor), Some(users)) = (actor, administrators) {
+        let actor = if is_administrator(&actor, users) { actor } else { actor.own_keys_only() };
+        request.extensions_mut().insert(actor);
+    }
+    request
+}
+
+/// Members cannot make the keys of bots, so the key of a bot is that of an administrator.
+fn is_administrator(actor: &Actor, users: &[String]) -> bool {
+    match actor.owner() {
+        Some(Owner::User(user)) => users.contains(user),
+        Some(Owner::ServiceAccount) => true,
+        None => false,
+    }
+}
+
+fn gateway_router(settings: &GatewayConfig, service: &Service) -> Result<Router, Failure> {
+    let gateway = Gateway::new(&service.layer, settings.table.guard()?);
+    Ok(match settings.kind.over_http() {
+        Some(kind) => gateway.router(kind),
+        None => grpc(gateway.grpc()),
+    })
+}
+
+/// Routes every method of a gRPC service to it.
+fn grpc<S>(service: S) -> Router
+where
+    S: Service<Request, Response: IntoResponse, Error = Infallible, Future: Send> + NamedService + Clone + Send + Sync + 'static,
+{
+    Router::new().route_service(&format!("/{}/{{*method}}", S::NAME), service)
+}
+
+fn mount(router: Router, path: &MountPath, mounted: Router) -> Router {
+    match path.as_str() {
+        "/" => router.merge(mounted),
+        path => router.nest(path, mounted),
+    }
+}
