@@ -116,6 +116,8 @@ mod error;
 mod event;
 #[cfg(feature = "axum")]
 mod extract;
+#[cfg(feature = "gateway")]
+pub mod gateway;
 pub mod guard;
 #[cfg(any(doc, doctest))]
 #[cfg(all(
