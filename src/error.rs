@@ -116,6 +116,11 @@ pub enum ConfigError {
     #[cfg(feature = "limits")]
     #[error("limit_failures: {0}")]
     FailureLimit(String),
+    /// A setting of the dashboard is missing or cannot be used. Names the setting, and says what to
+    /// do.
+    #[cfg(feature = "dashboard")]
+    #[error("dashboard: {0}: {1}")]
+    Dashboard(&'static str, &'static str),
     /// The list of environments is empty, so every key would be rejected.
     #[error("environments: the list is empty: name at least one, or leave out the call to accept all")]
     NoEnvironment,

@@ -70,6 +70,7 @@
 //! | `openapi`     | schemes and guards in your OpenAPI document (feature `utoipa`)               |
 //! | `leak`        | takes the reports of secret scanners (feature `leak-reports`)                |
 //! | `client`      | a layer for clients that adds a key to requests (feature `client`)           |
+//! | `dashboard`   | a web page on which people manage keys (feature `dashboard`)                 |
 //! | `webhook`     | sends what happens to keys to HTTP endpoints (feature `webhooks`)            |
 //!
 //! Records ([`KeyRecord`], [`KeyId`], [`Owner`], [`Status`]), permissions ([`Permissions`],
@@ -87,6 +88,7 @@
 //! | `postgres-no-tls` | no      | `postgres` without a TLS library: you choose one                 |
 //! | `cache`           | no      | `store::CachedStore`: lookups in memory, with bounded staleness  |
 //! | `admin-api`       | no      | the management API over HTTP; `token::TokenExchange`             |
+//! | `dashboard`       | no      | a web page for keys: `KeyManager::dashboard`                     |
 //! | `tracing`         | no      | one event per decision, and the key's id on the span             |
 //! | `metrics`         | no      | requests by outcome and reason, store latency and errors         |
 //! | `utoipa`          | no      | `openapi::Security`: schemes and guards in OpenAPI               |
@@ -112,10 +114,14 @@ mod body;
 #[cfg(feature = "client")]
 pub mod client;
 mod clock;
+#[cfg(feature = "dashboard")]
+pub mod dashboard;
 mod error;
 mod event;
 #[cfg(feature = "axum")]
 mod extract;
+#[cfg(feature = "gateway")]
+pub mod gateway;
 pub mod guard;
 #[cfg(any(doc, doctest))]
 #[cfg(all(
@@ -124,6 +130,7 @@ pub mod guard;
     feature = "postgres",
     feature = "cache",
     feature = "client",
+    feature = "dashboard",
     feature = "leak-reports",
     feature = "limits",
     feature = "static-files",

@@ -2,6 +2,8 @@
 
 use http::Request;
 
+#[cfg(feature = "dashboard")]
+use super::ApiKeyLayer;
 use super::{ApiKeyLayerBuilder, check::Checker};
 use crate::address::ClientAddress;
 
@@ -40,5 +42,17 @@ impl Checker {
     /// Returns the bits of the address of a request's client, or `None` if it is unknown.
     pub(super) fn client_of<B>(&self, request: &Request<B>) -> Option<u128> {
         self.client_address.as_ref()?.find_bits(request.extensions(), request.headers())
+    }
+}
+
+#[cfg(feature = "dashboard")]
+impl ApiKeyLayer {
+    /// Returns the address of a request's client, if the layer knows where to read it.
+    pub(crate) fn client_address_of(
+        &self,
+        extensions: &http::Extensions,
+        headers: &http::HeaderMap,
+    ) -> Option<std::net::IpAddr> {
+        self.authenticator.checker.client_address.as_ref()?.find(extensions, headers)
     }
 }

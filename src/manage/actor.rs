@@ -1,6 +1,8 @@
 //! The actor of a management call, with its permissions and bounds.
 
 mod reach;
+#[cfg(feature = "dashboard")]
+mod session;
 
 use std::time::SystemTime;
 

@@ -15,6 +15,8 @@ pub(super) struct CallDetails {
     /// The versions of a key that the caller changes; `None` means every version.
     pub(super) versions: Option<Vec<u64>>,
     pub(super) idempotency_key: Option<String>,
+    /// The person who makes the changes of a trusted actor.
+    pub(super) operator: Option<String>,
 }
 
 // === impl Actor ===
@@ -53,7 +55,31 @@ impl Actor {
         self
     }
 
-    /// Returns the author of the actor's changes: its key, its user, or the system.
+    /// Names the operator who makes the changes of a trusted actor: each event and record has the
+    /// operator as its author. The actor itself, and so the owner of its keys, stays the same.
+    ///
+    /// Use it where an operator of the service acts for a user, such as to issue a key for that
+    /// user. The author of an actor with a key is its key.
+    ///
+    /// ```
+    /// use tower_api_key::{Author, KeyManager, Owner, Permissions, manage::{Actor, ManageError, NewKey}};
+    ///
+    /// async fn issue_for_alice(manager: &KeyManager) -> Result<(), ManageError> {
+    ///     let permissions = Permissions::new().grant("apiKeys", "create").grant("links", "read");
+    ///     let alice = Actor::trusted(Owner::User("alice".into()), permissions).by_operator("ada");
+    ///     let issued = manager.issue(&alice, NewKey::user("laptop").grant("links", "read")).await?;
+    ///     assert_eq!(issued.record().owner(), Some(&Owner::User("alice".into())));
+    ///     assert_eq!(issued.record().created_by(), Some(&Author::User("ada".into())));
+    ///     Ok(())
+    /// }
+    /// ```
+    #[must_use]
+    pub fn by_operator(mut self, name: impl Into<String>) -> Self {
+        self.details.operator = Some(name.into());
+        self
+    }
+
+    /// Returns the author of the actor's changes: its key, its operator, its user, or the system.
     ///
     /// ```
     /// use tower_api_key::{Author, Owner, Permissions, manage::Actor};
@@ -64,11 +90,16 @@ impl Actor {
     /// assert_eq!(service.author(), Author::System);
     /// ```
     pub fn author(&self) -> Author {
-        match (self.key_id(), self.owner()) {
-            (Some(id), _) => Author::Key(id.clone()),
-            (None, Some(Owner::User(user))) => Author::User(user.clone()),
-            (None, _) => Author::System,
+        match (self.key_id(), &self.details.operator, self.owner()) {
+            (Some(id), ..) => Author::Key(id.clone()),
+            (None, Some(user), _) | (None, None, Some(Owner::User(user))) => Author::User(user.clone()),
+            (None, None, _) => Author::System,
         }
+    }
+
+    /// Returns whether the actor is the service itself: it has no key and is no user.
+    pub(super) fn is_service(&self) -> bool {
+        self.key_id().is_none() && !matches!(self.owner(), Some(Owner::User(_)))
     }
 
     pub(super) fn reason(&self) -> Option<&str> {

@@ -27,6 +27,8 @@ pub(super) enum Work {
     Usage,
     Rehash,
     Events,
+    #[cfg(feature = "dashboard")]
+    Session,
 }
 
 /// The minimum log interval. It applies if usage is written more often.
@@ -38,6 +40,16 @@ pub(super) fn failed_call(error: &ManageError) {
         count(Work::Manage);
         log(Work::Manage, error);
     }
+}
+
+/// Reports that a session of the host application could not be read. Returns the error of the
+/// request.
+#[cfg(feature = "dashboard")]
+pub(crate) fn failed_session(error: crate::error::BoxError) -> ManageError {
+    let error = ManageError::Store(error);
+    count(Work::Session);
+    log(Work::Session, &error);
+    error
 }
 
 impl Alarm {
@@ -64,6 +76,8 @@ impl Work {
             Self::Usage => "API key usage could not be written; it stays counted and is retried",
             Self::Events => "following the events of API keys failed; it is retried",
             Self::Rehash => "rehashing an API key to the current pepper failed",
+            #[cfg(feature = "dashboard")]
+            Self::Session => "the dashboard could not read a session of the application",
         }
     }
 }
@@ -85,6 +99,8 @@ fn count(what: Work) {
         Work::Usage => metrics::counter!("api_key_usage_errors_total"),
         Work::Events => metrics::counter!("api_key_events_errors_total"),
         Work::Rehash => metrics::counter!("api_key_rehash_errors_total"),
+        #[cfg(feature = "dashboard")]
+        Work::Session => metrics::counter!("api_key_session_errors_total"),
     };
     failures.increment(1);
 }

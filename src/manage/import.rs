@@ -167,8 +167,8 @@ pub(super) fn check_hidden<'t>(
         addresses: _,
         limiting: Limiting { plan, numbers, meter },
     } = new;
-    let CallDetails { reason, request_id, address: _, versions: _, idempotency_key } = &actor.details;
-    let optional = [environment, reason, request_id, idempotency_key].into_iter().flatten();
+    let CallDetails { reason, request_id, address: _, versions: _, idempotency_key, operator } = &actor.details;
+    let optional = [environment, reason, request_id, idempotency_key, operator].into_iter().flatten();
     let texts = [name].into_iter().chain(optional).chain(roles).map(String::as_str).chain(others);
     let metadata = metadata.iter().flat_map(|(name, text)| [name, text]).map(String::as_str);
     let limiting = plan.as_deref().into_iter().chain(meter.as_ref().map(KeyId::as_str));

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     key::{ApiKey, KeyDigest},
     permission::Action,
-    record::{Author, KeyId, KeyRecord, Owner, Status},
+    record::{KeyId, KeyRecord, Owner, Status},
 };
 
 /// A key of another system, for [`KeyManager::import_many`].
@@ -144,7 +144,7 @@ impl ImportKey {
             Some(Owner::ServiceAccount) => owner(actor, true),
             Some(own) if actor.owner() == Some(own) => Ok(own.clone()),
             // Anyone with the plain text can act as the user.
-            Some(Owner::User(_)) if actor.author() != Author::System || actor.is_own_keys_only() => {
+            Some(Owner::User(_)) if !actor.is_service() || actor.is_own_keys_only() => {
                 Err(ManageError::ForeignOwner)
             }
             Some(user @ Owner::User(id)) => checked_name(id).map(|_| user.clone()),

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Actor, KeyManager, ManageError, NewKey, UpdateKey, validation::checked_name};
-use crate::record::{KeyId, KeyRecord, LimitNumbers, Limiting, Owner, check_limit_numbers, is_limit_name};
+use crate::record::{KeyId, KeyRecord, LimitNumbers, Limiting, check_limit_numbers, is_limit_name};
 
 /// The changes of a plan and of limits. What is not set stays as it is.
 #[derive(Clone, Debug, Default)]
@@ -124,8 +124,8 @@ impl Actor {
     /// Returns whether the actor may set the plan, the limits and the meter of a key, and add
     /// credits. A signed-in user may be a customer, who must not choose a plan.
     pub(super) fn is_operator(&self) -> bool {
-        let is_service = !matches!(self.owner(), Some(Owner::User(_))) && !self.is_own_keys_only();
-        self.key_id().is_none() && (is_service || self.is_across_organizations())
+        let is_service = self.is_service() && !self.is_own_keys_only();
+        is_service || (self.key_id().is_none() && self.is_across_organizations())
     }
 }
 

@@ -102,6 +102,8 @@ pub use error::ManageError;
 #[cfg(feature = "admin-api")]
 pub use event_view::EventView;
 pub use events::EventPage;
+#[cfg(feature = "dashboard")]
+pub(crate) use failure_log::failed_session;
 pub use import_many::ImportKey;
 pub use leak::{LeakAction, LeakOutcome};
 pub use many::{BulkResult, ChangeMany};

@@ -4,7 +4,7 @@ mod bounds;
 mod ends;
 #[cfg(feature = "tracing")]
 mod failures;
-#[cfg(all(feature = "sqlite", feature = "limits"))]
+#[cfg(all(feature = "dashboard", feature = "sqlite", feature = "limits"))]
 mod sessions;
 
 use axum::{Router, body::Body};
@@ -16,7 +16,7 @@ use tower::ServiceExt;
 struct Answer {
     status: u16,
     #[cfg_attr(
-        not(all(feature = "sqlite", feature = "limits")),
+        not(all(feature = "dashboard", feature = "sqlite", feature = "limits")),
         allow(dead_code, reason = "read by the tests of the dashboard")
     )]
     headers: HeaderMap,

@@ -26,7 +26,7 @@ struct Dashboard {
     _folder: TempDir,
 }
 
-const SESSION: &str = "GET /admin/session";
+const SESSION: &str = "GET /manage/session";
 
 fn operator() -> Actor {
     let resources = ["links", "stats", "webhooks", "apiKeys", "credits"].into_iter();
@@ -61,7 +61,7 @@ impl Dashboard {
     /// session.
     async fn sign_in_beside(&self, name: &str, cookie: &str) -> String {
         let headers = [("x-api-key", text(self.issued(name))), ("cookie", cookie)];
-        let answer = call(&self.app, "POST /admin/session", &headers, &json!({}), |_| {}).await;
+        let answer = call(&self.app, "POST /manage/session", &headers, &json!({}), |_| {}).await;
         assert_eq!(answer.status, 200, "{}", answer.json);
         set_cookie(&answer)
     }
@@ -105,7 +105,7 @@ async fn m15_a_session_does_not_live_again_when_its_key_does() {
                 "revoked" => drop(manager.revoke(&operator, key).await.unwrap()),
                 _ => drop(manager.remove(&operator, key).await.unwrap()),
             }
-            for line in [SESSION, "GET /admin/keys", "POST /admin/keys"] {
+            for line in [SESSION, "GET /manage/keys", "POST /manage/keys"] {
                 assert_eq!(page.status(line, &cookie).await, 401, "{line} in a session with a key that was {change}");
             }
         }
@@ -169,7 +169,7 @@ async fn m15_to_sign_out_ends_ones_own_session_and_no_other() {
     let (mine, elsewhere, theirs) =
         (page.sign_in("admin").await, page.sign_in("admin").await, page.sign_in("alice").await);
     let name = mine.split_once('=').unwrap().0;
-    let out = page.call("DELETE /admin/session", &format!("{name}=x; {mine}"), &Value::Null).await;
+    let out = page.call("DELETE /manage/session", &format!("{name}=x; {mine}"), &Value::Null).await;
     let cleared = out.headers["set-cookie"].to_str().unwrap();
     assert!(
         out.status == 200 && cleared.starts_with(&format!("{name}=;")) && cleared.contains("Max-Age=0"),
@@ -177,7 +177,7 @@ async fn m15_to_sign_out_ends_ones_own_session_and_no_other() {
     );
     assert_eq!(page.status(SESSION, &mine).await, 401);
     assert_eq!([page.status(SESSION, &elsewhere).await, page.status(SESSION, &theirs).await], [200, 200]);
-    assert_eq!(page.status("DELETE /admin/session", &format!("{name}=x")).await, 200);
+    assert_eq!(page.status("DELETE /manage/session", &format!("{name}=x")).await, 200);
     assert_eq!(page.status(SESSION, &elsewhere).await, 200);
 }
 
@@ -209,18 +209,18 @@ async fn m02_a_member_signs_in_and_manages_keys_of_its_own() {
     assert_eq!(page.call(SESSION, &admin, &Value::Null).await.json["own_keys_only"], json!(false));
     let key = [("x-api-key", text(page.issued("alice")))];
     let count = |answer: &Answer| answer.json["keys"].as_array().unwrap().len();
-    assert_eq!(count(&page.call("GET /admin/keys", &admin, &Value::Null).await), 3);
-    assert_eq!(count(&page.call("GET /admin/keys?owner=bob", &alice, &Value::Null).await), 1);
+    assert_eq!(count(&page.call("GET /manage/keys", &admin, &Value::Null).await), 3);
+    assert_eq!(count(&page.call("GET /manage/keys?owner=bob", &alice, &Value::Null).await), 1);
     assert_eq!(count(&call(&page.app, "GET /api/keys", &key, &Value::Null, |_| {}).await), 1, "with the key itself");
     let bob = id(page.issued("bob"));
-    for line in [format!("GET /admin/keys/{bob}"), format!("DELETE /admin/keys/{bob}")] {
+    for line in [format!("GET /manage/keys/{bob}"), format!("DELETE /manage/keys/{bob}")] {
         assert_eq!(page.status(&line, &alice).await, 404, "{line}");
-        let by_key = call(&page.app, &line.replace("/admin/", "/api/"), &key, &Value::Null, |_| {}).await;
+        let by_key = call(&page.app, &line.replace("/manage/", "/api/"), &key, &Value::Null, |_| {}).await;
         assert_eq!(by_key.status, 404, "{line}, with the key itself");
         assert_eq!(page.status(&line.replace("DELETE", "GET"), &admin).await, 200);
     }
     let bot = json!({ "type": "bot", "name": "x" });
-    assert_eq!(page.call("POST /admin/keys", &alice, &bot).await.status, 403);
-    assert_eq!(page.call("POST /admin/keys", &admin, &bot).await.status, 201);
-    assert_eq!(page.call("POST /admin/keys", &alice, &json!({ "type": "user", "name": "x" })).await.status, 201);
+    assert_eq!(page.call("POST /manage/keys", &alice, &bot).await.status, 403);
+    assert_eq!(page.call("POST /manage/keys", &admin, &bot).await.status, 201);
+    assert_eq!(page.call("POST /manage/keys", &alice, &json!({ "type": "user", "name": "x" })).await.status, 201);
 }

@@ -46,7 +46,7 @@ async fn m15_a_session_outlives_the_cookies_of_another_port_but_not_its_key() {
 
 async fn keep_a_session(page: Page, admin: String) {
     // Planted before anyone signs in: it starts no session, and its secret is not used.
-    let before = other_port(vec!["dashboard_session=planted; Path=/admin".to_owned()]);
+    let before = other_port(vec!["dashboard_session=planted; Path=/manage".to_owned()]);
     page.client.goto(&before).await.unwrap();
     page.client.goto(&page.url).await.unwrap();
     page.see(Locator::Css("#signed-out:not([hidden])")).await;
@@ -55,8 +55,8 @@ async fn keep_a_session(page: Page, admin: String) {
     let ours = |page: &Page| page.cookies().into_iter().find(|cookie| cookie["value"] != "planted").unwrap();
     let name = ours(&page)["name"].as_str().unwrap().to_owned();
     // Cookies of the same name, before and after ours, and of the name without its random part.
-    let planted = ["/admin/session", "/admin/keys", "/"].map(|path| format!("{name}=planted; Path={path}"));
-    let planted = planted.into_iter().chain(["dashboard_session=planted; Path=/admin".to_owned()]);
+    let planted = ["/manage/session", "/manage/keys", "/"].map(|path| format!("{name}=planted; Path={path}"));
+    let planted = planted.into_iter().chain(["dashboard_session=planted; Path=/manage".to_owned()]);
     page.client.goto(&other_port(planted.collect())).await.unwrap();
     assert_eq!(page.cookies().iter().filter(|cookie| cookie["value"] == "planted").count(), 4);
     page.client.goto(&page.url).await.unwrap();

@@ -1,6 +1,9 @@
 // The search above the list, and the search for a key by its own text.
 
-const find = (selector) => document.querySelector(selector);
+import { call } from "./api.js";
+import { find } from "./dom.js";
+import { onSubmit } from "./parts.js";
+
 const MONTH = 30 * 86_400_000;
 
 // The query parameters of the conditions that are set.
@@ -32,17 +35,23 @@ export function watch(changed) {
   find("#search").addEventListener("submit", (event) => event.preventDefault());
 }
 
+// Removes all conditions, and searches again.
+export function clear() {
+  find("#search").reset();
+  find("#search").dispatchEvent(new Event("change"));
+}
+
 // The text is sent in a body and forgotten: an address would be written into logs.
-async function findByText(event) {
-  event.preventDefault();
+async function findByText() {
   const field = find("#find-text");
-  const body = JSON.stringify({ key: field.value.trim() });
+  const key = field.value.trim();
   field.value = "";
-  const headers = { "Content-Type": "application/json" };
-  const request = { method: "POST", headers, body, credentials: "same-origin", cache: "no-store" };
-  const response = await fetch("/admin/keys/find", request).catch(() => null);
-  const answer = (await response?.json().catch(() => null)) ?? {};
-  find("#found").textContent = response?.ok ? described(answer) : (answer.detail ?? "The server cannot be reached.");
+  find("#found").textContent = "";
+  const answer = await call("POST", "keys/find", { body: { key } }).catch((error) => {
+    if (error.status === 401) throw error;
+    return { problem: error.message };
+  });
+  find("#found").textContent = answer.problem ?? described(answer);
 }
 
 function described(key) {
@@ -50,7 +59,7 @@ function described(key) {
   return `${key.name ?? "An unnamed key"}${owner}: ${key.status}. Its id is ${key.id}.`;
 }
 
-find("#find-form").addEventListener("submit", findByText);
+onSubmit(find("#find-form"), findByText);
 window.addEventListener("pagehide", () => {
   find("#find-text").value = "";
 });

@@ -1,7 +1,10 @@
 // A change of all keys that the search matches. It is made only after a look at their count.
 
-import { call, find, make, onSubmit, open, refresh, run, say } from "/app.js";
-import { conditions } from "/search.js";
+import { call, keyPath } from "./api.js";
+import { refresh } from "./app.js";
+import { find, make } from "./dom.js";
+import { onSubmit, open, run, say } from "./parts.js";
+import { conditions } from "./search.js";
 
 const CHANGES = {
   revoke: ["Revoke", "Revoked", "They stop working at once and cannot be restored."],
@@ -24,7 +27,7 @@ function filter() {
 
 function send(options) {
   const { change, filter } = asked;
-  return call("POST", "/admin/keys/bulk", { body: { change, filter, ...options } });
+  return call("POST", "keys/bulk", { body: { change, filter, ...options } });
 }
 
 // Counts the keys, and reads the first of them.
@@ -33,7 +36,7 @@ async function count() {
   asked.first = await Promise.all(asked.counted.ids.slice(0, NAMED).map(read));
 }
 
-const read = (id) => call("GET", `/admin/keys/${encodeURIComponent(id)}`).catch(() => ({ id }));
+const read = (id) => call("GET", keyPath(id)).catch(() => ({ id }));
 
 function draw() {
   const [verb, , effect] = CHANGES[asked.change];

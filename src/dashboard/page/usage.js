@@ -1,8 +1,9 @@
 // A sparkline of the last 30 days for each key: requests that passed, and those that were rejected.
 // Under it stands what is left of the limits of the key.
 
-import { MINUTE, make, time } from "/app.js";
-import { balance } from "/credits.js";
+import { call, keyPath } from "./api.js";
+import { balance } from "./credits.js";
+import { MINUTE, find, make, time } from "./dom.js";
 
 const WIDTH = 120;
 const HEIGHT = 24;
@@ -78,17 +79,11 @@ const after = (seconds) => new Date(Math.round(Date.now() / 60_000 + seconds / 6
 // keeps its place empty: the page itself reports an error, such as the end of the session.
 async function drawUsage(rows) {
   for (const row of rows) {
-    const usage = await load(row.dataset.keyId).catch(() => null);
-    if (usage && row.isConnected) row.querySelector(".usage").replaceChildren(...draw(usage));
+    const usage = await call("GET", keyPath(row.dataset.keyId, "/usage")).catch(() => null);
+    if (usage && row.isConnected) find(".usage", row).replaceChildren(...draw(usage));
   }
-}
-
-async function load(id) {
-  const path = `/admin/keys/${encodeURIComponent(id)}/usage`;
-  const response = await fetch(path, { credentials: "same-origin", cache: "no-store" });
-  return response.ok ? response.json() : null;
 }
 
 const added = (changes) => changes.flatMap((change) => [...change.addedNodes]);
 const observer = new MutationObserver((changes) => drawUsage(new Set(added(changes))));
-observer.observe(document.querySelector("#rows"), { childList: true });
+observer.observe(find("#rows"), { childList: true });

@@ -1,6 +1,9 @@
 // The import of keys of another system. Their texts are wiped from the page when the dialog closes.
 
-import { call, find, make, onSubmit, open, refresh } from "/app.js";
+import { call } from "./api.js";
+import { refresh } from "./app.js";
+import { find, make } from "./dom.js";
+import { onSubmit, open } from "./parts.js";
 
 const dialog = find("#import");
 const field = find("#import-keys");
@@ -16,7 +19,7 @@ function parse(text) {
 // The refused keys stay in the field, to be corrected.
 async function importKeys() {
   const keys = parse(field.value);
-  const { imported, results } = await call("POST", "/admin/keys/import", { body: { keys } });
+  const { imported, results } = await call("POST", "keys/import", { body: { keys } });
   const news = `Imported ${imported} of ${keys.length} keys.`;
   const refused = results.flatMap(({ detail }, place) => (detail ? [{ key: keys[place], detail }] : []));
   if (refused.length === 0) {

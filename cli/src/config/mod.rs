@@ -1,0 +1,58 @@
+//! The configuration file: one TOML file, which the service can share.
+//!
+//! An unknown name is an error, and every error has the line. Each table has a file of its own
+//! here.
+
+mod database;
+mod expiry;
+mod keys;
+mod roles;
+mod secret;
+mod table;
+
+use std::{fs, ops::Range, path::Path};
+
+use serde::{Deserialize, de::DeserializeOwned};
+
+pub(crate) use database::DatabaseConfig;
+pub(crate) use keys::KeysConfig;
+pub(crate) use roles::RolesConfig;
+pub(crate) use table::RouteTable;
+
+use crate::exit::Failure;
+
+/// The whole file. A table that is absent has its defaults.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct Config {
+    /// Where the keys are.
+    pub(crate) database: DatabaseConfig,
+    /// How keys are made, found and hashed.
+    pub(crate) keys: KeysConfig,
+    /// What each role grants.
+    pub(crate) roles: RolesConfig,
+}
+
+// === impl Config ===
+
+impl Config {
+    /// Reads the file at `path`; without a path, returns the defaults.
+    pub(crate) fn read(path: Option<&Path>) -> Result<Self, Failure> {
+        path.map_or_else(|| Ok(Self::default()), read)
+    }
+}
+
+/// Reads a TOML file. An error has the path and the line, and repeats no value of the file.
+pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<T, Failure> {
+    let named = |why: String| Failure::Usage(format!("{}{why}", path.display()));
+    let text = fs::read_to_string(path).map_err(|error| named(format!(": {error}")))?;
+    toml::from_str(&text).map_err(|error| match error.span() {
+        Some(span) => named(format!(":{}: {}", line(&text, &span), error.message())),
+        None => named(format!(": {}", error.message())),
+    })
+}
+
+/// Returns the number of the line in which a span begins.
+fn line(text: &str, span: &Range<usize>) -> usize {
+    text.as_bytes().iter().take(span.start).filter(|byte| **byte == b'\n').count() + 1
+}

@@ -1,0 +1,86 @@
+//! SIGINT and SIGTERM. A command ends at once, unless it is in the middle of a change: then the
+//! change is finished first, and a second signal ends the command.
+
+use std::{
+    io, process,
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+};
+
+use crate::{exit::INTERRUPTED, input};
+
+static PROTECTED: AtomicUsize = AtomicUsize::new(0);
+static REQUESTED: AtomicBool = AtomicBool::new(false);
+
+/// While it lives, the first signal only [requests](is_requested) the end.
+pub(crate) struct Protection(());
+
+// === impl Protection ===
+
+impl Protection {
+    pub(crate) fn new() -> Self {
+        PROTECTED.fetch_add(1, Ordering::SeqCst);
+        Self(())
+    }
+}
+
+impl Drop for Protection {
+    fn drop(&mut self) {
+        PROTECTED.fetch_sub(1, Ordering::SeqCst);
+    }
+}
+
+/// Returns whether a signal has asked the command to end.
+pub(crate) fn is_requested() -> bool {
+    REQUESTED.load(Ordering::SeqCst)
+}
+
+/// Handles signals until the process ends.
+pub(crate) fn watch() -> io::Result<()> {
+    let mut signals = Signals::new()?;
+    tokio::spawn(async move {
+        loop {
+            signals.next().await;
+            let is_first = !REQUESTED.swap(true, Ordering::SeqCst);
+            if PROTECTED.load(Ordering::SeqCst) == 0 || !is_first {
+                input::show_typing();
+                eprintln!("tower-api-key: interrupted");
+                process::exit(INTERRUPTED);
+            }
+            eprintln!("tower-api-key: finishing the change that has begun; interrupt again to end at once");
+        }
+    });
+    Ok(())
+}
+
+#[cfg(unix)]
+struct Signals([tokio::signal::unix::Signal; 2]);
+
+#[cfg(unix)]
+impl Signals {
+    fn new() -> io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self([signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?]))
+    }
+
+    async fn next(&mut self) {
+        let [interrupt, terminate] = &mut self.0;
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    }
+}
+
+#[cfg(not(unix))]
+struct Signals;
+
+#[cfg(not(unix))]
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self)
+    }
+
+    async fn next(&mut self) {
+        let _ = tokio::signal::ctrl_c().await;
+    }
+}
