@@ -6,7 +6,7 @@ use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
     bootstrap, check, completions, edit, events, export, find, import, issue, list, man, migrate, replace, revoke,
-    show, status, sweep,
+    serve, show, status, sweep,
 };
 
 /// Issues, finds, revokes and moves API keys in SQLite and PostgreSQL.
@@ -82,6 +82,8 @@ pub(crate) enum Command {
     Events(events::Args),
     /// Say whether a request with the key on the standard input would be accepted.
     Check(check::Args),
+    /// Serve the management API, the dashboard and the answers for gateways.
+    Serve(serve::Args),
     /// Print the completions of a shell.
     Completions(completions::Args),
     /// Print the manual page.

@@ -2,14 +2,19 @@
 //! change is finished first, and a second signal ends the command.
 
 use std::{
-    io, process,
+    io,
+    pin::pin,
+    process,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
 };
+
+use tokio::sync::Notify;
 
 use crate::{exit::INTERRUPTED, input};
 
 static PROTECTED: AtomicUsize = AtomicUsize::new(0);
 static REQUESTED: AtomicBool = AtomicBool::new(false);
+static ASKED: Notify = Notify::const_new();
 
 /// While it lives, the first signal only [requests](is_requested) the end.
 pub(crate) struct Protection(());
@@ -34,6 +39,19 @@ pub(crate) fn is_requested() -> bool {
     REQUESTED.load(Ordering::SeqCst)
 }
 
+/// Waits until a signal has asked the command to end.
+pub(crate) async fn requested() {
+    loop {
+        // Registered first, so that a signal between the two is not missed.
+        let mut asked = pin!(ASKED.notified());
+        asked.as_mut().enable();
+        if is_requested() {
+            return;
+        }
+        asked.await;
+    }
+}
+
 /// Handles signals until the process ends.
 pub(crate) fn watch() -> io::Result<()> {
     let mut signals = Signals::new()?;
@@ -41,12 +59,13 @@ pub(crate) fn watch() -> io::Result<()> {
         loop {
             signals.next().await;
             let is_first = !REQUESTED.swap(true, Ordering::SeqCst);
+            ASKED.notify_waiters();
             if PROTECTED.load(Ordering::SeqCst) == 0 || !is_first {
                 input::show_typing();
                 eprintln!("tower-api-key: interrupted");
                 process::exit(INTERRUPTED);
             }
-            eprintln!("tower-api-key: finishing the change that has begun; interrupt again to end at once");
+            eprintln!("tower-api-key: finishing what has begun; interrupt again to end at once");
         }
     });
     Ok(())

@@ -14,6 +14,7 @@ mod interrupt;
 mod operator;
 mod output;
 mod progress;
+mod serve;
 mod session;
 mod show;
 mod transfer;

@@ -15,7 +15,7 @@ use tower_api_key::{ApiKey, Decision, KeyRecord, Reason, Scheme, address::PeerAd
 
 use crate::{
     args::Global,
-    config::{self, RouteTable},
+    config::{self, TableFile},
     exit::Failure,
     input, output,
     session::Session,
@@ -53,8 +53,8 @@ struct Answer {
 const ORIGIN: &str = "https://localhost";
 
 pub(crate) async fn run(args: &Args, session: &Session, global: &Global) -> Result<(), Failure> {
-    let table: RouteTable = config::read(&args.table)?;
-    let guard = table.guard()?;
+    let table: TableFile = config::read(&args.table)?;
+    let guard = table.routes.guard();
     let usage = |why: String| Failure::Usage(why);
     if !args.path.starts_with('/') {
         return Err(usage("a path begins with /".to_owned()));

@@ -15,6 +15,7 @@ pub(crate) mod migrate;
 pub(crate) mod new_key;
 pub(crate) mod replace;
 pub(crate) mod revoke;
+pub(crate) mod serve;
 pub(crate) mod show;
 pub(crate) mod status;
 pub(crate) mod sweep;
@@ -31,6 +32,7 @@ pub(crate) async fn run(cli: Cli) -> Result<(), Failure> {
     let session = match &command {
         Command::Completions(args) => return completions::run(args),
         Command::Man(args) => return man::run(args),
+        Command::Serve(args) => return serve::run(args, &global).await,
         Command::Migrate(_) | Command::Bootstrap(_) => Session::migrate(&global).await?,
         _ => Session::open(&global).await?,
     };
@@ -58,6 +60,6 @@ async fn on_keys(command: Command, session: &Session, global: &Global) -> Result
         Command::Sweep(args) => sweep::run(&args, session, global).await,
         Command::Events(args) => events::run(&args, session, global).await,
         Command::Check(args) => check::run(&args, session, global).await,
-        Command::Completions(_) | Command::Man(_) => Ok(()),
+        Command::Completions(_) | Command::Man(_) | Command::Serve(_) => Ok(()),
     }
 }

@@ -6,8 +6,10 @@
 mod database;
 mod expiry;
 mod keys;
+mod limits;
 mod roles;
 mod secret;
+mod serve;
 mod table;
 
 use std::{fs, ops::Range, path::Path};
@@ -16,8 +18,10 @@ use serde::{Deserialize, de::DeserializeOwned};
 
 pub(crate) use database::DatabaseConfig;
 pub(crate) use keys::KeysConfig;
+pub(crate) use limits::LimitsConfig;
 pub(crate) use roles::RolesConfig;
-pub(crate) use table::RouteTable;
+pub(crate) use serve::{DashboardConfig, GatewayConfig, MountPath, ServeConfig};
+pub(crate) use table::{RouteTable, TableFile};
 
 use crate::exit::Failure;
 
@@ -31,6 +35,10 @@ pub(crate) struct Config {
     pub(crate) keys: KeysConfig,
     /// What each role grants.
     pub(crate) roles: RolesConfig,
+    /// The plans of the keys. Only `serve` uses them.
+    pub(crate) limits: LimitsConfig,
+    /// What `serve` serves, and where.
+    pub(crate) serve: ServeConfig,
 }
 
 // === impl Config ===
@@ -44,11 +52,16 @@ impl Config {
 
 /// Reads a TOML file. An error has the path and the line, and repeats no value of the file.
 pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<T, Failure> {
-    let named = |why: String| Failure::Usage(format!("{}{why}", path.display()));
-    let text = fs::read_to_string(path).map_err(|error| named(format!(": {error}")))?;
-    toml::from_str(&text).map_err(|error| match error.span() {
-        Some(span) => named(format!(":{}: {}", line(&text, &span), error.message())),
-        None => named(format!(": {}", error.message())),
+    let name = path.display().to_string();
+    let text = fs::read_to_string(path).map_err(|error| Failure::Usage(format!("{name}: {error}")))?;
+    parse(&name, &text)
+}
+
+/// Parses TOML. `name` is that of the file, for errors.
+pub(crate) fn parse<T: DeserializeOwned>(name: &str, text: &str) -> Result<T, Failure> {
+    toml::from_str(text).map_err(|error| {
+        let line = error.span().map(|span| format!(":{}", line(text, &span))).unwrap_or_default();
+        Failure::Usage(format!("{name}{line}: {}", error.message()))
     })
 }
 

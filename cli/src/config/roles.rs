@@ -29,6 +29,10 @@ impl RolesConfig {
         builder.roles(LiveRoles::cached(self.0.clone()))
     }
 
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Returns whether the file has this role.
     pub(crate) fn has(&self, role: &str) -> bool {
         self.0.contains_key(role)

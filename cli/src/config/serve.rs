@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Deserializer, de::Error};
-use tower_api_key::{Network, gateway::GatewayKind};
+use tower_api_key::{address::Network, gateway::GatewayKind};
 
 use super::RouteTable;
 
@@ -26,6 +26,8 @@ pub(crate) struct ServeConfig {
     /// How many seconds open connections have to end after a signal.
     #[serde(rename = "drain_seconds", deserialize_with = "seconds")]
     pub(crate) drain: Duration,
+    /// What each route of your services requires, for the gateway and the verification.
+    pub(crate) routes: Option<RouteTable>,
     pub(crate) management: Option<ManagementConfig>,
     pub(crate) dashboard: Option<DashboardConfig>,
     pub(crate) verification: Option<VerificationConfig>,
@@ -63,7 +65,6 @@ pub(crate) struct VerificationConfig {
 pub(crate) struct GatewayConfig {
     pub(crate) listen: SocketAddr,
     pub(crate) kind: GatewayProtocol,
-    pub(crate) table: RouteTable,
 }
 
 /// The gateway, and the protocol in which it asks.
@@ -93,6 +94,7 @@ impl Default for ServeConfig {
             trusted_proxies: Vec::new(),
             administrators: None,
             drain: Duration::from_secs(30),
+            routes: None,
             management: None,
             dashboard: None,
             verification: None,
@@ -122,7 +124,8 @@ impl GatewayProtocol {
 impl MountPath {
     pub(crate) fn new(path: &str) -> Result<Self, &'static str> {
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/-_.~".contains(&byte);
-        let has_empty_segment = path.len() > 1 && path.split('/').skip(1).any(|segment| matches!(segment, "" | "." | ".."));
+        let has_empty_segment =
+            path.len() > 1 && path.split('/').skip(1).any(|segment| matches!(segment, "" | "." | ".."));
         if !path.starts_with('/') || !path.bytes().all(is_plain) || has_empty_segment {
             return Err("a path is / or such as /api/keys, of letters, digits and -_.~");
         }

@@ -1,21 +1,34 @@
 //! The table of routes: what each route of the service requires of a key.
 
 use serde::Deserialize;
-use tower_api_key::{Require, guard::RouteTableBuilder};
+use tower_api_key::{ConfigError, Require, guard::RouteTableBuilder};
 
-use crate::exit::Failure;
-
-/// The file of `--table`. A route that is not listed is rejected.
+/// The file of `--table`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct RouteTable {
-    routes: Vec<RouteConfig>,
+pub(crate) struct TableFile {
+    pub(crate) routes: RouteTable,
 }
 
-/// One row: a permission, or `access`.
+/// A list of routes. A route that is not listed is rejected.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "Vec<Route>")]
+pub(crate) struct RouteTable(Require);
+
+/// One row.
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "RouteFields")]
+struct Route {
+    method: Option<String>,
+    path: String,
+    /// `None` for an open route.
+    guard: Option<Require>,
+}
+
+/// One row as it is written: a permission, or `access`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct RouteConfig {
+struct RouteFields {
     /// The method; without it, every method that has no row of its own.
     method: Option<String>,
     /// The path, with parameters such as `/links/{id}` and `/files/{*rest}`.
@@ -42,28 +55,45 @@ enum Access {
 
 impl RouteTable {
     /// Returns the guard of the table.
-    pub(crate) fn guard(&self) -> Result<Require, Failure> {
-        let table = self.routes.iter().try_fold(Require::table(), |table, route| route.add_to(table))?;
-        table.build().map_err(|error| Failure::Usage(format!("the table of routes: {error}")))
+    pub(crate) fn guard(&self) -> Require {
+        self.0.clone()
     }
 }
 
-impl RouteConfig {
-    fn add_to(&self, table: RouteTableBuilder) -> Result<RouteTableBuilder, Failure> {
-        let wrong = |why: &str| Err(Failure::Usage(format!("the table of routes: {}: {why}", self.path)));
-        let guard = match (&self.resource, &self.action, self.access) {
-            (Some(resource), Some(action), None) => Require::from((resource.as_str(), action.as_str())),
-            (Some(resource), None, None) => Require::by_method(resource),
-            (None, None, Some(Access::Authenticated)) => Require::authenticated(),
-            (None, None, Some(Access::Open)) if self.method.is_none() => return Ok(table.open(&self.path)),
-            (None, None, Some(Access::Open)) => {
-                return wrong("an open route is open for every method: remove `method`");
-            }
-            _ => return wrong("set either `resource` (with or without `action`) or `access`"),
+impl TryFrom<Vec<Route>> for RouteTable {
+    type Error = ConfigError;
+
+    fn try_from(routes: Vec<Route>) -> Result<Self, ConfigError> {
+        routes.into_iter().fold(Require::table(), Route::add_to).build().map(Self)
+    }
+}
+
+// === impl Route ===
+
+impl Route {
+    fn add_to(table: RouteTableBuilder, route: Self) -> RouteTableBuilder {
+        let Self { method, path, guard } = route;
+        match (method, guard) {
+            (_, None) => table.open(path),
+            (Some(method), Some(guard)) => table.route(method, path, guard),
+            (None, Some(guard)) => table.any(path, guard),
+        }
+    }
+}
+
+impl TryFrom<RouteFields> for Route {
+    type Error = &'static str;
+
+    fn try_from(fields: RouteFields) -> Result<Self, Self::Error> {
+        let RouteFields { method, path, resource, action, access } = fields;
+        let guard = match (resource, action, access) {
+            (Some(resource), Some(action), None) => Some(Require::permission(resource, action)),
+            (Some(resource), None, None) => Some(Require::by_method(resource)),
+            (None, None, Some(Access::Authenticated)) => Some(Require::authenticated()),
+            (None, None, Some(Access::Open)) if method.is_none() => None,
+            (None, None, Some(Access::Open)) => return Err("an open route is open for every method: remove `method`"),
+            _ => return Err("set either `resource` (with or without `action`) or `access`"),
         };
-        Ok(match &self.method {
-            Some(method) => table.route(method, &self.path, guard),
-            None => table.any(&self.path, guard),
-        })
+        Ok(Self { method, path, guard })
     }
 }

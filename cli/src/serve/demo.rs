@@ -41,23 +41,23 @@ impl Demo {
             let address = Address::read(global.database.clone(), &config.database)?;
             return Ok(Self { config, address, _folder: None });
         }
-        let folder = tempfile::tempdir().map_err(|error| Failure::Failed(format!("no folder for the demo: {error}")))?;
+        let folder =
+            tempfile::tempdir().map_err(|error| Failure::Failed(format!("no folder for the demo: {error}")))?;
         let address = Address::Sqlite(folder.path().join("demo.db"));
         Ok(Self { config, address, _folder: Some(folder) })
     }
 
     /// Prints the first key, alone on its line. An empty database gets one.
     pub(super) async fn print_key(&self, service: &Service) -> Result<(), Failure> {
-        let held = RESOURCES.map(Permissions::all_of).into_iter().fold(Permissions::new(), Permissions::union);
+        let held =
+            RESOURCES.iter().fold(Permissions::new(), |held, resource| held.union(&Permissions::all_of(resource)));
         let admin = Actor::trusted(Owner::User("admin".to_owned()), held.clone());
         let first = service.manager.bootstrap(&admin, NewKey::user("Administrator").permissions(held)).await?;
-        match first {
-            Some(first) => output::issued(&first, false),
-            None => {
-                output::note("the database has keys already: use one of them");
-                Ok(())
-            }
-        }
+        let Some(first) = first else {
+            output::note("the database has keys already: use one of them");
+            return Ok(());
+        };
+        output::issued(&first, false)
     }
 
     /// Prints what to try, without the key: what a shell runs is seen in its history.
@@ -67,7 +67,9 @@ impl Demo {
         output::note("\nTry, in another terminal:\n\n  read -rs KEY   # paste the key");
         if let (Some(url), Some(management)) = (url_of("keys"), &serve.management) {
             let path = management.path.under("/self");
-            output::note(&format!("  printf 'X-API-Key: %s' \"$KEY\" | curl -H @- {url}{path}   # 200: the key\n  curl {url}{path}   # 401: no key"));
+            output::note(&format!(
+                "  printf 'X-API-Key: %s' \"$KEY\" | curl -H @- {url}{path}   # 200: the key\n  curl {url}{path}   # 401: no key"
+            ));
         }
         if let Some(url) = url_of("gateway") {
             output::note(&format!(

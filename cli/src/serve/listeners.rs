@@ -2,8 +2,8 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use axum::{Router, ServiceExt};
-use tokio::{net::TcpListener, task::JoinSet, time::timeout};
+use axum::Router;
+use tokio::{net::TcpListener, task::JoinSet, time::sleep};
 
 use super::routes::Served;
 use crate::{exit::Failure, interrupt, output};
@@ -52,7 +52,7 @@ impl Listeners {
         };
         let too_long = async {
             interrupt::requested().await;
-            tokio::time::sleep(drain).await;
+            sleep(drain).await;
         };
         tokio::select! {
             ended = ended => ended.map_err(|error| Failure::Failed(format!("cannot serve: {error}"))),

@@ -15,14 +15,7 @@ use std::io::Write;
 
 pub(crate) use demo::Demo;
 
-use crate::{
-    args::Global,
-    config::Config,
-    database::Address,
-    exit::Failure,
-    interrupt,
-    output,
-};
+use crate::{args::Global, config::Config, database::Address, exit::Failure, interrupt, output};
 use listeners::Listeners;
 use service::Service;
 

@@ -1,19 +1,19 @@
 //! The routers, each with the address on which it is served.
 
-use std::{fs, net::SocketAddr};
+use std::{fs, future::ready, net::SocketAddr};
 
-use axum::Router;
+use axum::{Router, extract::Request, middleware::map_request};
 use metrics_exporter_prometheus::PrometheusHandle;
-use tonic::server::NamedService;
 use tower_api_key::{
-    Owner,
+    Owner, Principal,
+    dashboard::DashboardBuilder,
     gateway::{Gateway, Verification},
     manage::Actor,
 };
 
 use super::{operations, service::Service};
 use crate::{
-    config::{Config, DashboardConfig, GatewayConfig, MountPath},
+    config::{Config, DashboardConfig, GatewayConfig, MountPath, RouteTable},
     exit::Failure,
 };
 
@@ -36,7 +36,11 @@ pub(super) fn routers(
         served.push(Served { what: "keys", address: serve.listen, router: keys(config, service)? });
     }
     if let Some(gateway) = &serve.gateway {
-        served.push(Served { what: "gateway", address: gateway.listen, router: gateway_router(gateway, service)? });
+        served.push(Served {
+            what: "gateway",
+            address: gateway.listen,
+            router: gateway_router(config, gateway, service)?,
+        });
     }
     if served.is_empty() {
         let tables = "[serve.management], [serve.dashboard], [serve.verification] or [serve.gateway]";
@@ -69,7 +73,7 @@ fn keys(config: &Config, service: &Service) -> Result<Router, Failure> {
         router = mount(router, &management.path, api.layer(service.layer.clone()));
     }
     if let Some(verification) = &serve.verification {
-        let verify = Verification::new(&service.layer).router();
+        let verify = Verification::new(&service.layer, serve.routes.as_ref().map(RouteTable::guard)).router();
         router = mount(router, &verification.path, verify.layer(service.layer.clone()));
     }
     if let Some(dashboard) = &serve.dashboard {
@@ -80,7 +84,7 @@ fn keys(config: &Config, service: &Service) -> Result<Router, Failure> {
 
 fn page(config: &Config, settings: &DashboardConfig, service: &Service) -> Result<Router, Failure> {
     let mut page = service.manager.dashboard().sign_in_with_keys(&service.layer).secure_cookies(config.serve.https);
-    page = settings.title.iter().fold(page, |page, title| page.title(title));
+    page = settings.title.iter().fold(page, DashboardBuilder::title);
     if let Some(path) = &settings.stylesheet {
         let css = fs::read_to_string(path)
             .map_err(|error| Failure::Usage(format!("[serve.dashboard] stylesheet: {}: {error}", path.display())))?;
@@ -107,24 +111,21 @@ fn is_administrator(actor: &Actor, users: &[String]) -> bool {
     match actor.owner() {
         Some(Owner::User(user)) => users.contains(user),
         Some(Owner::ServiceAccount) => true,
-        None => false,
+        Some(_) | None => false,
     }
 }
 
-fn gateway_router(settings: &GatewayConfig, service: &Service) -> Result<Router, Failure> {
-    let gateway = Gateway::new(&service.layer, settings.table.guard()?);
+fn gateway_router(config: &Config, settings: &GatewayConfig, service: &Service) -> Result<Router, Failure> {
+    let Some(routes) = &config.serve.routes else {
+        return Err(Failure::Usage(
+            "[serve.gateway] needs the routes of your services: add [[serve.routes]]".to_owned(),
+        ));
+    };
+    let gateway = Gateway::new(&service.layer, routes.guard());
     Ok(match settings.kind.over_http() {
         Some(kind) => gateway.router(kind),
-        None => grpc(gateway.grpc()),
+        None => Router::new().route_service("/envoy.service.auth.v3.Authorization/{*method}", gateway.grpc()),
     })
-}
-
-/// Routes every method of a gRPC service to it.
-fn grpc<S>(service: S) -> Router
-where
-    S: Service<Request, Response: IntoResponse, Error = Infallible, Future: Send> + NamedService + Clone + Send + Sync + 'static,
-{
-    Router::new().route_service(&format!("/{}/{{*method}}", S::NAME), service)
 }
 
 fn mount(router: Router, path: &MountPath, mounted: Router) -> Router {

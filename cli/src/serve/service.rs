@@ -1,10 +1,7 @@
 //! The database with its cache, the limits, and the manager of the keys.
 
 use tower_api_key::{
-    ApiKeyLayer, ClientAddress, KeyManager,
-    limit::Limits,
-    manage::KeyManagerBuilder,
-    store::CachedStore,
+    ApiKeyLayer, ClientAddress, KeyManager, limit::Limits, manage::KeyManagerBuilder, store::CachedStore,
 };
 
 use crate::{
