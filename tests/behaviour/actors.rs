@@ -8,9 +8,9 @@ use crate::support::{
     t0,
 };
 use tower_api_key::{
-    KeyFormat, Owner, Permissions,
+    Author, KeyFormat, Owner, Permissions,
     key::FormatError,
-    manage::{Actor, ManageError, NewKey, Rotation, UpdateKey},
+    manage::{Actor, ImportKey, ManageError, NewKey, Rotation, UpdateKey},
     store::KeyFilter,
 };
 
@@ -177,4 +177,29 @@ async fn a_session_stands_for_what_its_key_may_do_now() {
     manager.revoke(&admin(), id.clone()).await.unwrap();
     assert!(manager.actor(id).await.unwrap().is_none(), "a revoked key");
     assert!(manager.actor(&"nobody".into()).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn an_operator_is_the_author_of_what_a_trusted_actor_changes() {
+    let (api, manager) = Api::managed(|builder| builder.accept_any_format());
+    let ada = Some(Author::User("ada".into()));
+    let alice = Actor::trusted(Owner::User("alice".into()), everything()).by_operator("ada");
+    let issued = manager.issue(&alice, NewKey::user("laptop").permissions(everything())).await.unwrap();
+    let author = issued.record().created_by().cloned();
+    assert_eq!((issued.record().owner(), &author), (Some(&Owner::User("alice".into())), &ada));
+    let revoked = manager.revoke(&alice, id(&issued)).await.unwrap();
+    assert_eq!(revoked.revoked_by(), ada.as_ref());
+    let of_bob = || vec![ImportKey::digest([7; 32], NewKey::user("old")).owner(Owner::User("bob".into()))];
+    let foreign = manager.import_many(&alice, of_bob()).await.unwrap();
+    assert!(matches!(foreign[..], [Err(ManageError::ForeignOwner)]), "she is still a user");
+    let service = Actor::trusted(Owner::ServiceAccount, everything()).by_operator("ada");
+    let imported = manager.import_many(&service, of_bob()).await.unwrap().remove(0).unwrap();
+    assert_eq!((imported.owner(), imported.created_by()), (Some(&Owner::User("bob".into())), ada.as_ref()));
+    let text_as_name = service.by_operator("51FwqftsmMDHHbJAMEXXHCgG");
+    let key = "51FwqftsmMDHHbJAMEXXHCgG".parse().unwrap();
+    let shown = manager.import(&text_as_name, &key, NewKey::service_account("old")).await;
+    assert!(matches!(shown, Err(ManageError::KeyShown)), "the name of an operator is shown");
+    let held = manager.issue(&admin(), NewKey::service_account("x").permissions(everything())).await.unwrap();
+    let principal = api.run().answer(bearer(text(&held))).await.principal.unwrap();
+    assert_eq!(Actor::from(&principal).by_operator("ada").author(), Author::Key(id(&held).into()));
 }

@@ -11,7 +11,9 @@ use clap::Args as ClapArgs;
 use http::{Method, Request, Response, StatusCode, Uri};
 use serde::Serialize;
 use tower::{Layer, ServiceExt, service_fn};
-use tower_api_key::{ApiKey, Decision, KeyRecord, Reason, Scheme, address::PeerAddress, client::SendKeyLayer};
+use tower_api_key::{
+    ApiKey, ClientAddress, Decision, KeyRecord, Reason, Scheme, address::PeerAddress, client::SendKeyLayer,
+};
 
 use crate::{
     args::Global,
@@ -68,7 +70,7 @@ pub(crate) async fn run(args: &Args, session: &Session, global: &Global) -> Resu
     }
     let decision = Arc::new(Mutex::new(None));
     let seen = Arc::clone(&decision);
-    let layer = session.manager.layer().observe(move |decision| {
+    let layer = session.manager.layer().client_address(ClientAddress::peer()).observe(move |decision| {
         *seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(decision.clone());
     });
     let layer = layer.build().map_err(|error| usage(format!("[keys]: {error}")))?;

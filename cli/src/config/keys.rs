@@ -30,7 +30,7 @@ pub(crate) struct KeysConfig {
     /// The schemes of the service, such as `authorization:Bearer` or `header:X-API-Key`.
     #[serde(deserialize_with = "schemes")]
     schemes: Option<Vec<Scheme>>,
-    /// What of a key is shown in lists: `first_and_last` or `last_four`.
+    /// What of a key is shown in lists: `first-and-last` or `last-four`.
     #[serde(deserialize_with = "mask")]
     mask: Option<Mask>,
     /// How many random bits a mask hides at least.

@@ -1,0 +1,39 @@
+//! The examples of the guide and of the README run, in the order of the page.
+
+use std::{fs, path::Path, process::Command};
+
+use crate::support::World;
+
+const PAGES: [&str; 2] = ["README.md", "../docs/guide/src/command.md"];
+
+/// Returns the lines of the blocks that begin with ```` ```sh ````.
+fn examples(page: &str) -> String {
+    let mut is_example = false;
+    let mut lines = String::new();
+    for line in page.lines() {
+        if line.trim_start().starts_with("```") {
+            is_example = line.trim_start() == "```sh";
+        } else if is_example {
+            lines.extend([line.trim_start(), "\n"]);
+        }
+    }
+    lines
+}
+
+#[test]
+#[ignore = "needs bash and jq"]
+fn the_examples_of_the_pages_run() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let program = Path::new(env!("CARGO_BIN_EXE_tower-api-key")).parent().unwrap().display().to_string();
+    for name in PAGES {
+        let script = examples(&fs::read_to_string(root.join(name)).unwrap());
+        assert!(script.contains("tower-api-key issue") && script.contains("revoke --stdin"), "{name}");
+        let world = World::empty();
+        let path = format!("{program}:{}", std::env::var("PATH").unwrap());
+        let mut bash = Command::new("bash");
+        bash.args(["-euo", "pipefail", "-c", &script]).env("PATH", path).env_remove("DATABASE_URL");
+        let output = bash.current_dir(world.folder.path()).output().unwrap();
+        let printed = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{name}: {printed}");
+    }
+}
