@@ -9,6 +9,7 @@ mod interrupts;
 mod lifecycle;
 mod pages;
 mod route_check;
+mod serve;
 mod support;
 mod terminal;
 mod transfer;
