@@ -6,7 +6,7 @@ use std::{
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
-use crate::{exit::INTERRUPTED, input};
+use crate::{exit::INTERRUPTED, input, output};
 
 static PROTECTED: AtomicUsize = AtomicUsize::new(0);
 static REQUESTED: AtomicBool = AtomicBool::new(false);
@@ -43,10 +43,10 @@ pub(crate) fn watch() -> io::Result<()> {
             let is_first = !REQUESTED.swap(true, Ordering::SeqCst);
             if PROTECTED.load(Ordering::SeqCst) == 0 || !is_first {
                 input::show_typing();
-                eprintln!("tower-api-key: interrupted");
+                output::note("tower-api-key: interrupted");
                 process::exit(INTERRUPTED);
             }
-            eprintln!("tower-api-key: finishing the change that has begun; interrupt again to end at once");
+            output::note("tower-api-key: finishing the change that has begun; interrupt again to end at once");
         }
     });
     Ok(())
