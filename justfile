@@ -80,6 +80,10 @@ instructions:
 bench:
     .ci/run bench
 
+# The command `tower-api-key`, with PostgreSQL: 2 min
+cli:
+    .ci/run cli
+
 # The fuzz target compiles: 20 s
 fuzz:
     .ci/run fuzz

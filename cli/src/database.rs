@@ -63,8 +63,9 @@ impl Address {
     pub(crate) fn password(&self) -> Option<&str> {
         let Self::Postgres(url) = self else { return None };
         let (_, rest) = url.split_once("://")?;
-        let (login, _) = rest.rsplit_once('@')?;
-        login.split_once(':').map(|(_, password)| password).filter(|password| !password.is_empty())
+        let in_login = || rest.rsplit_once('@')?.0.split_once(':').map(|(_, password)| password);
+        let parameter = || rest.split(['?', '&']).find_map(|parameter| parameter.strip_prefix("password="));
+        in_login().or_else(parameter).filter(|password| !password.is_empty())
     }
 
     /// Opens the database.
@@ -157,7 +158,7 @@ mod tests {
             ("postgres://u:p%40x@db/keys?sslmode=require", "postgres://db/keys", Some("p%40x")),
             ("postgres://u:a@b@db:5/keys", "postgres://db:5/keys", Some("a@b")),
             ("postgresql://u@db/keys", "postgres://db/keys", None),
-            ("postgres://db/keys?password=x", "postgres://db/keys", None),
+            ("postgres://db/keys?sslmode=require&password=x", "postgres://db/keys", Some("x")),
             ("sqlite://keys.db", "sqlite:keys.db", None),
             ("sqlite:/var/keys.db", "sqlite:/var/keys.db", None),
         ] {

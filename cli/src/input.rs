@@ -1,33 +1,32 @@
 //! What a person or a pipe gives: the text of a key, and answers to questions.
 
 use std::{
-    io::{self, BufRead, IsTerminal, Read, Write},
+    io::{self, BufRead, IsTerminal, Read},
     path::Path,
 };
 
 use tower_api_key::ApiKey;
 use zeroize::Zeroizing;
 
-use crate::exit::Failure;
+use crate::{exit::Failure, output};
 
 /// The longest input that may be the text of a key, in bytes. A key has at most 4,096.
-const LONGEST_KEY: u64 = 16 * 1024;
+const LONGEST_KEY: usize = 16 * 1024;
 
 /// Reads the text of one key from the standard input. On a terminal, it asks for the key and hides
 /// what is typed.
 pub(crate) fn key() -> Result<ApiKey, Failure> {
-    let mut text = Zeroizing::new(Vec::with_capacity(1_024));
+    let mut text = Zeroizing::new(Vec::with_capacity(LONGEST_KEY + 1));
     let stdin = io::stdin();
     if stdin.is_terminal() {
-        eprint!("key: ");
-        let _ = io::stderr().flush();
+        output::prompt("key: ");
         let hidden = typing::hide();
-        let read = stdin.lock().take(LONGEST_KEY).read_until(b'\n', &mut text);
+        let read = stdin.lock().take(LONGEST_KEY as u64).read_until(b'\n', &mut text);
         drop(hidden);
-        eprintln!();
+        output::prompt("\n");
         read.map_err(|error| unreadable(&error))?;
     } else {
-        stdin.lock().take(LONGEST_KEY + 1).read_to_end(&mut text).map_err(|error| unreadable(&error))?;
+        stdin.lock().take(LONGEST_KEY as u64).read_to_end(&mut text).map_err(|error| unreadable(&error))?;
     }
     one_key(&text)
 }
@@ -78,8 +77,7 @@ pub(crate) fn confirm(question: &str, yes: bool) -> Result<(), Failure> {
     if !io::stdin().is_terminal() || !io::stderr().is_terminal() {
         return Err(Failure::Usage(format!("{question} Without a terminal, add --yes")));
     }
-    eprint!("{question} [y/N] ");
-    let _ = io::stderr().flush();
+    output::prompt(&format!("{question} [y/N] "));
     let mut answer = String::new();
     io::stdin().lock().take(100).read_line(&mut answer).map_err(|error| unreadable(&error))?;
     match answer.trim().to_ascii_lowercase().as_str() {

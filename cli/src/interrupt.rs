@@ -10,7 +10,7 @@ use std::{
 
 use tokio::sync::Notify;
 
-use crate::{exit::INTERRUPTED, input};
+use crate::{exit::INTERRUPTED, input, output};
 
 static PROTECTED: AtomicUsize = AtomicUsize::new(0);
 static REQUESTED: AtomicBool = AtomicBool::new(false);
@@ -62,10 +62,10 @@ pub(crate) fn watch() -> io::Result<()> {
             ASKED.notify_waiters();
             if PROTECTED.load(Ordering::SeqCst) == 0 || !is_first {
                 input::show_typing();
-                eprintln!("tower-api-key: interrupted");
+                output::note("tower-api-key: interrupted");
                 process::exit(INTERRUPTED);
             }
-            eprintln!("tower-api-key: finishing what has begun; interrupt again to end at once");
+            output::note("tower-api-key: finishing what has begun; interrupt again to end at once");
         }
     });
     Ok(())

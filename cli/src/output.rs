@@ -60,6 +60,12 @@ pub(crate) fn note(message: &str) {
     let _ = writeln!(io::stderr(), "{message}");
 }
 
+/// Prints a question, after which the answer is typed.
+pub(crate) fn prompt(question: &str) {
+    let mut err = io::stderr();
+    let _ = err.write_all(question.as_bytes()).and_then(|()| err.flush());
+}
+
 /// Prints the text of a new key: alone on its line, or as the member `key` of the JSON. This is the
 /// only place that prints one.
 pub(crate) fn issued(issued: &Issued, as_json: bool) -> Result<(), Failure> {

@@ -53,6 +53,15 @@ impl Session {
         Ok(Self { manager, operator, config, database, address })
     }
 
+    /// Returns a manager in memory with the same settings, and with this key only.
+    pub(crate) fn rehearsal(&self, key: Option<KeyRecord>) -> Result<KeyManager, Failure> {
+        let store = MemoryStore::new();
+        if let Some(key) = key {
+            store.add(key).map_err(|error| Failure::Failed(error.to_string()))?;
+        }
+        build(&self.config, KeyManager::builder(store))
+    }
+
     /// Returns a key by its id, of any organization.
     pub(crate) async fn key(&self, id: &str) -> Result<KeyRecord, Failure> {
         Ok(self.manager.get(&self.operator.actor(None), id).await?)

@@ -16,7 +16,7 @@ from urllib.parse import unquote
 ROOT = Path(__file__).resolve().parents[2]
 BOOK, DOC = ROOT / "target" / "guide", ROOT / "target" / "doc" / "tower_api_key"
 GITHUB = "https://github.com/tower-api-key/tower-api-key/blob/main/"
-PAGES = ("*.md", "docs/**/*.md", "bench/*.md", "tests/**/*.md", "examples/**/*.md", ".github/**/*.md")
+PAGES = ("*.md", "docs/**/*.md", "bench/*.md", "cli/*.md", "tests/**/*.md", "examples/**/*.md", ".github/**/*.md")
 
 
 class Page(HTMLParser):

@@ -144,9 +144,7 @@ impl ImportKey {
             Some(Owner::ServiceAccount) => owner(actor, true),
             Some(own) if actor.owner() == Some(own) => Ok(own.clone()),
             // Anyone with the plain text can act as the user.
-            Some(Owner::User(_)) if !actor.is_service() || actor.is_own_keys_only() => {
-                Err(ManageError::ForeignOwner)
-            }
+            Some(Owner::User(_)) if !actor.is_service() || actor.is_own_keys_only() => Err(ManageError::ForeignOwner),
             Some(user @ Owner::User(id)) => checked_name(id).map(|_| user.clone()),
         }
     }

@@ -70,7 +70,8 @@ pub(crate) async fn run(args: &Args, session: &Session, global: &Global) -> Resu
     }
     let decision = Arc::new(Mutex::new(None));
     let seen = Arc::clone(&decision);
-    let layer = session.manager.layer().client_address(ClientAddress::peer()).observe(move |decision| {
+    // In memory: a request counts as a use of the key, and may rehash it.
+    let layer = session.rehearsal(found)?.layer().client_address(ClientAddress::peer()).observe(move |decision| {
         *seen.lock().unwrap_or_else(PoisonError::into_inner) = Some(decision.clone());
     });
     let layer = layer.build().map_err(|error| usage(format!("[keys]: {error}")))?;

@@ -44,7 +44,7 @@ struct Report {
     imported: usize,
     /// The keys that were stored before.
     stored_before: usize,
-    /// The keys that have expired, so that nobody can use them.
+    /// The keys that have expired. They are left out.
     expired: usize,
     refused: Vec<Refused>,
 }

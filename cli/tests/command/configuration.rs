@@ -72,10 +72,18 @@ fn keys_of_earlier_peppers_are_found() {
     world.fails(3, &["find", "--config", &old], &plain_key);
     let new = "[keys]\npeppers = [{ env = \"NEW_PEPPER\" }, { text_file = \"pepper\" }]\nbefore_peppers = true\n";
     let new = world.file("new.toml", new);
-    for (id, key) in [(plain, plain_key), (peppered, key)] {
+    let table = world.file("table.toml", "[[routes]]\npath = \"/\"\naccess = \"authenticated\"\n");
+    for (id, key) in [(plain, plain_key), (peppered.clone(), key.clone())] {
         let mut find = world.command(&["find", "--json", "--config", &new]);
         let file = world.file("key", &key);
         let output = find.env("NEW_PEPPER", NEW_PEPPER).stdin(std::fs::File::open(file).unwrap()).output().unwrap();
         assert!(String::from_utf8(output.stdout).unwrap().contains(&id));
+        let mut check = world.command(&["check", "GET", "/", "--table", &table, "--config", &new]);
+        let file = std::fs::File::open(world.path("key")).unwrap();
+        let output = check.env("NEW_PEPPER", NEW_PEPPER).stdin(file).output().unwrap();
+        assert!(String::from_utf8(output.stdout).unwrap().contains("accepted"));
     }
+    let found = world.ok_with(&["find", "--json", "--config", &old], &key);
+    assert!(found.contains(&peppered), "a check rehashes no key: {found}");
+    assert!(world.json(&["events", "--kind", "rehashed"]).is_empty());
 }

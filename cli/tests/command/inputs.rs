@@ -10,6 +10,7 @@ fn what_is_not_one_key_is_refused() {
     let (_, key) = world.issue(&["bot"]);
     let two = format!("{key}\n{key}\n");
     let inner = format!("{}\n{}", &key[..20], &key[20..]);
+    let long = "a".repeat(100_000);
     let inputs: [(&[u8], &str); 7] = [
         (b"", "is empty"),
         (b" \n\t\n", "is empty"),
@@ -17,7 +18,7 @@ fn what_is_not_one_key_is_refused() {
         (inner.as_bytes(), "more than one line"),
         (b"\xff\xfe\x00\x01", "is not text"),
         (b"key_\0x", "cannot be a key"),
-        (&[b'a'; 100_000], "cannot be a key"),
+        (long.as_bytes(), "cannot be a key"),
     ];
     for (input, expected) in inputs {
         for args in [&["find"][..], &["revoke", "--stdin", "--yes"]] {

@@ -1,6 +1,10 @@
 //! The examples of the guide and of the README run, in the order of the page.
 
-use std::{fs, path::Path, process::Command};
+use std::{
+    fs,
+    path::Path,
+    process::{Command, Stdio},
+};
 
 use crate::support::World;
 
@@ -31,7 +35,10 @@ fn the_examples_of_the_pages_run() {
         let world = World::empty();
         let path = format!("{program}:{}", std::env::var("PATH").unwrap());
         let mut bash = Command::new("bash");
-        bash.args(["-euo", "pipefail", "-c", &script]).env("PATH", path).env_remove("DATABASE_URL");
+        bash.args(["-euo", "pipefail", "-c", &script])
+            .env("PATH", path)
+            .env_remove("DATABASE_URL")
+            .stdin(Stdio::null());
         let output = bash.current_dir(world.folder.path()).output().unwrap();
         let printed = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{name}: {printed}");

@@ -11,7 +11,6 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-#[allow(dead_code, reason = "the tests of the library use more of it")]
 #[path = "../../../tests/support/postgres.rs"]
 mod postgres;
 

@@ -27,7 +27,7 @@ fn exported(world: &World, organization: Option<&str>) -> Vec<Value> {
     out.lines()
         .map(|line| {
             let mut key: Value = serde_json::from_str(line).unwrap();
-            HISTORY.iter().for_each(|member| drop(key.as_object_mut().unwrap().remove(*member)));
+            key.as_object_mut().unwrap().retain(|member, _| !HISTORY.contains(&member.as_str()));
             key
         })
         .collect()
