@@ -1,4 +1,5 @@
 //! Real gateways with the configurations of the guide, in front of a Python service.
+#![allow(unreachable_pub, reason = "as in the other files of support")]
 
 mod client;
 mod programs;
@@ -106,28 +107,28 @@ async fn serve(store: &FaultyStore) -> (u16, u16) {
 #[ignore = "needs nginx and Python"]
 async fn nginx_with_the_configuration_of_the_guide() {
     let setup = Setup::start(programs::nginx).await;
-    scenes::all(&setup, scenes::Expected { retry_after_503: true, strips_more: false, down: 500 }).await;
+    scenes::all(&setup, scenes::Expected { retry_after_503: true, strips_more: false, is_envoy: false }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Caddy and Python"]
 async fn caddy_with_the_configuration_of_the_guide() {
     let setup = Setup::start(programs::caddy).await;
-    scenes::all(&setup, scenes::Expected { retry_after_503: true, strips_more: false, down: 502 }).await;
+    scenes::all(&setup, scenes::Expected { retry_after_503: true, strips_more: false, is_envoy: false }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Envoy and Python"]
 async fn envoy_over_http_with_the_configuration_of_the_guide() {
     let setup = Setup::start(|ports| programs::envoy("Envoy over HTTP", ports)).await;
-    scenes::all(&setup, scenes::Expected { retry_after_503: false, strips_more: false, down: 503 }).await;
+    scenes::all(&setup, scenes::Expected { retry_after_503: false, strips_more: false, is_envoy: true }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Envoy and Python"]
 async fn envoy_over_grpc_with_the_configuration_of_the_guide() {
     let setup = Setup::start(|ports| programs::envoy("Envoy over gRPC", ports)).await;
-    scenes::all(&setup, scenes::Expected { retry_after_503: true, strips_more: true, down: 503 }).await;
+    scenes::all(&setup, scenes::Expected { retry_after_503: true, strips_more: true, is_envoy: true }).await;
 }
 
 /// The gateway runs, and the key service does not.

@@ -69,7 +69,7 @@ fn configuration(heading: &str, [gateway, http, grpc, service]: [u16; 4]) -> Str
         text = text.replace(&format!("port_value: {port} "), &format!("port_value: {own} "));
     }
     text.replace("listen 8080;", &format!("listen 127.0.0.1:{gateway};"))
-        .replace(":8080 {", &format!("http://127.0.0.1:{gateway}, http://gateway.example:{gateway} {{"))
+        .replace(":8080 {", &format!(":{gateway} {{"))
         .replace("address: 0.0.0.0", "address: 127.0.0.1")
 }
 
@@ -97,7 +97,7 @@ pub fn nginx(ports: [u16; 4]) -> Program {
 }
 
 pub fn caddy(ports: [u16; 4]) -> Program {
-    let options = "{\n\tadmin off\n\tauto_https off\n\tpersist_config off\n\tlog {\n\t\tlevel ERROR\n\t}\n}\n";
+    let options = "{\n\tdefault_bind 127.0.0.1\n\tadmin off\n\tauto_https off\n\tlog {\n\t\tlevel ERROR\n\t}\n}\n";
     let (folder, path) = write("Caddyfile", &format!("{options}{}", configuration("Caddy", ports)));
     let mut command = Command::new("caddy");
     command.args(["run", "--adapter", "caddyfile", "--config"]).arg(path);
