@@ -31,6 +31,7 @@ chapters! {
     observability: "observability.md",
     testing: "testing.md",
     deployment: "deployment.md",
+    gateways: "gateways.md",
     runbooks: "runbooks.md",
     recipes: "recipes.md",
     migrating: "migrating.md",

@@ -69,6 +69,7 @@
 //! | `limit`       | rates, quotas and concurrency limits of keys (feature `limits`)              |
 //! | `openapi`     | schemes and guards in your OpenAPI document (feature `utoipa`)               |
 //! | `leak`        | takes the reports of secret scanners (feature `leak-reports`)                |
+//! | `gateway`     | answers nginx, Caddy, Envoy and others; introspection (feature `gateway`)    |
 //! | `client`      | a layer for clients that adds a key to requests (feature `client`)           |
 //! | `dashboard`   | a web page on which people manage keys (feature `dashboard`)                 |
 //! | `webhook`     | sends what happens to keys to HTTP endpoints (feature `webhooks`)            |
@@ -92,6 +93,8 @@
 //! | `tracing`         | no      | one event per decision, and the key's id on the span             |
 //! | `metrics`         | no      | requests by outcome and reason, store latency and errors         |
 //! | `utoipa`          | no      | `openapi::Security`: schemes and guards in OpenAPI               |
+//! | `gateway`         | no      | `gateway`: answers to gateways, introspection, many keys at once |
+//! | `gateway-grpc`    | no      | `gateway::Gateway::grpc`: Envoy's `ext_authz` over gRPC          |
 //! | `client`          | no      | `client::SendKeyLayer`: adds a key to outgoing requests          |
 //! | `webhooks`        | no      | `webhook::WebhookDeliverer`: sends events to HTTP endpoints      |
 //! | `leak-reports`    | no      | `leak::LeakReports`: takes the reports of secret scanners        |
@@ -131,6 +134,7 @@ pub mod guard;
     feature = "cache",
     feature = "client",
     feature = "dashboard",
+    feature = "gateway-grpc",
     feature = "leak-reports",
     feature = "limits",
     feature = "static-files",

@@ -146,6 +146,9 @@ impl Gateway {
 
     /// Returns a router that answers a gateway of this kind. It takes every method and every path.
     /// Nest it under a path, for example at `/nginx`.
+    ///
+    /// For Envoy, use `nest_service`: `nest("/envoy", ..)` does not serve `/envoy/`, so the original
+    /// path `/` would be refused with 404.
     pub fn router<S: Clone + Send + Sync + 'static>(&self, kind: GatewayKind) -> Router<S> {
         let (gateway, preset) = (self.clone(), kind.preset());
         let answer = move |request: Request| {

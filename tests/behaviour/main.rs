@@ -37,6 +37,8 @@ mod expiry_policy;
 #[cfg(feature = "cache")]
 mod flood;
 mod forwarded_identity;
+#[cfg(feature = "gateway")]
+mod gateway;
 mod grpc;
 mod guards;
 mod header_credentials;

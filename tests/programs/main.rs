@@ -14,6 +14,8 @@ mod clients;
 mod dashboard;
 #[cfg(feature = "client")]
 mod examples;
+#[cfg(all(feature = "gateway-grpc", feature = "limits"))]
+mod gateways;
 #[cfg(feature = "limits")]
 mod http2_streams;
 mod multi_process;

@@ -1,0 +1,151 @@
+//! Real gateways with the configurations of the guide, in front of a Python service.
+#![allow(unreachable_pub, reason = "as in the other files of support")]
+
+mod client;
+mod programs;
+mod scenes;
+
+use std::{net::SocketAddr, time::Duration};
+
+use axum::Router;
+use tokio::net::TcpListener;
+use tower_api_key::{
+    ApiKeyLayer, ClientAddress, KeyRecord, Owner, Rejection, Require, Scheme,
+    address::Network,
+    gateway::{Gateway, GatewayKind},
+    limit::{Limit, Limits, Plans, Rate},
+};
+
+use crate::{
+    nginx_server::free_port,
+    support::{Api, FaultyStore, LIVE, until_within},
+};
+use client::Connection;
+use programs::{Program, Service};
+
+/// A key that may send one request an hour.
+const LIMITED: &str = "live_limitedSOoRi4A9spHcVY5ncnsD";
+/// A key that is accepted from 127.0.0.5 only.
+const BOUND: &str = "live_boundSOoRi4A9spHcVY5ncnsDkx";
+
+/// A key service, a gateway, and a service behind it.
+struct Setup {
+    store: FaultyStore,
+    address: SocketAddr,
+    _gateway: Program,
+    _service: Service,
+}
+
+impl Setup {
+    /// Starts all three. `start` gets the ports: of the gateway, of the key service over HTTP and
+    /// over gRPC, and of the service.
+    async fn start(start: impl FnOnce([u16; 4]) -> Program) -> Self {
+        let store = keys();
+        let (http, grpc) = serve(&store).await;
+        let service = Service::start();
+        let port = free_port();
+        let gateway = start([port, http, grpc, service.port]);
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        let is_up = async || tokio::net::TcpStream::connect(address).await.is_ok();
+        until_within(Duration::from_secs(30), is_up).await;
+        Self { store, address, _gateway: gateway, _service: service }
+    }
+
+    async fn connect(&self) -> Connection {
+        Connection::open(self.address, [127, 0, 0, 1]).await
+    }
+}
+
+fn keys() -> FaultyStore {
+    let can_read = |record: KeyRecord| {
+        let record = record.with_owner(Owner::User("alice".into())).with_organization("acme");
+        record.with_environment("live").grant("links", "read")
+    };
+    let bound = |record: KeyRecord| can_read(record).with_allowed_addresses(Network::list(["127.0.0.5"]).unwrap());
+    let limited = |record: KeyRecord| can_read(record).with_plan("once");
+    let api = Api::new().key("live", LIVE, can_read).key("limited", LIMITED, limited).key("bound", BOUND, bound);
+    api.store
+}
+
+/// Serves the answers to gateways over HTTP and gRPC. Returns the two ports.
+async fn serve(store: &FaultyStore) -> (u16, u16) {
+    let plans = Plans::new().plan("once", [Limit::rate("once", Rate::per_hour(1).burst(1))]).plan("free", []);
+    let layer = ApiKeyLayer::builder(store.clone())
+        .schemes([Scheme::bearer(), Scheme::x_api_key(), Scheme::cookie("key"), Scheme::query("key")])
+        .client_address(ClientAddress::behind(["127.0.0.1"]).x_forwarded_for().unwrap())
+        .limits(Limits::in_process(plans.default_plan("free")).build().unwrap())
+        .optional()
+        .grpc()
+        .build()
+        .unwrap();
+    let table = Require::table()
+        .open("/health")
+        .any("/links/{id}", Require::by_method("links"))
+        .route("GET", "/admin", ("admin", "read"))
+        .route("GET", "/hidden", Require::permission("admin", "read").hide_as_not_found())
+        .route("GET", "/down", Require::check(|_, _| Err(Rejection::unavailable())))
+        .build()
+        .unwrap();
+    let gateway = Gateway::new(&layer, table);
+    let app: Router = Router::new()
+        .nest("/nginx", gateway.router(GatewayKind::Nginx))
+        .nest("/caddy", gateway.router(GatewayKind::Caddy))
+        .nest_service("/envoy", gateway.router::<()>(GatewayKind::Envoy));
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let http = listener.local_addr().unwrap().port();
+    let service = app.into_make_service_with_connect_info::<SocketAddr>();
+    tokio::spawn(async move { axum::serve(listener, service).await });
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let grpc = listener.local_addr().unwrap().port();
+    let incoming = tonic::transport::server::TcpIncoming::from(listener);
+    let server = tonic::transport::Server::builder().add_service(gateway.grpc());
+    tokio::spawn(server.serve_with_incoming(incoming));
+    (http, grpc)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs nginx and Python"]
+async fn nginx_with_the_configuration_of_the_guide() {
+    let setup = Setup::start(programs::nginx).await;
+    scenes::all(&setup, scenes::Expected { retry_after_503: true, strips_more: false, is_envoy: false }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Caddy and Python"]
+async fn caddy_with_the_configuration_of_the_guide() {
+    let setup = Setup::start(programs::caddy).await;
+    scenes::all(&setup, scenes::Expected { retry_after_503: true, strips_more: false, is_envoy: false }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Envoy and Python"]
+async fn envoy_over_http_with_the_configuration_of_the_guide() {
+    let setup = Setup::start(|ports| programs::envoy("Envoy over HTTP", ports)).await;
+    scenes::all(&setup, scenes::Expected { retry_after_503: false, strips_more: false, is_envoy: true }).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs Envoy and Python"]
+async fn envoy_over_grpc_with_the_configuration_of_the_guide() {
+    let setup = Setup::start(|ports| programs::envoy("Envoy over gRPC", ports)).await;
+    scenes::all(&setup, scenes::Expected { retry_after_503: true, strips_more: true, is_envoy: true }).await;
+}
+
+/// The gateway runs, and the key service does not.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs nginx, Caddy, Envoy and Python"]
+async fn without_the_key_service_every_request_is_refused() {
+    let starts: [(fn([u16; 4]) -> Program, u16); 4] = [
+        (programs::nginx, 500),
+        (programs::caddy, 502),
+        (|ports| programs::envoy("Envoy over HTTP", ports), 503),
+        (|ports| programs::envoy("Envoy over gRPC", ports), 503),
+    ];
+    for (start, status) in starts {
+        let setup = Setup::start(|[port, _, _, service]| start([port, free_port(), free_port(), service])).await;
+        for path in ["/health", "/links/7"] {
+            let response = setup.connect().await.get(path, &[("X-API-Key", LIVE)]).await;
+            assert_eq!(response.status, status, "{path} {response:?}");
+        }
+    }
+}

