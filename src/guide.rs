@@ -25,6 +25,7 @@ chapters! {
     managing_keys: "managing-keys.md",
     many_keys: "many-keys.md",
     command: "command.md",
+    dashboard: "dashboard.md",
     tokens: "tokens.md",
     events: "events.md",
     errors: "errors.md",

@@ -4,7 +4,7 @@ pub(super) const STYLE: &str = "text/css; charset=utf-8";
 const SCRIPT: &str = "text/javascript; charset=utf-8";
 
 /// The files of the page: path, media type, text.
-pub(super) const FILES: [(&str, &str, &str); 18] = [
+pub(super) const FILES: [(&str, &str, &str); 19] = [
     ("/icon.svg", "image/svg+xml", include_str!("page/icon.svg")),
     ("/style.css", STYLE, include_str!("page/style.css")),
     ("/list.css", STYLE, include_str!("page/list.css")),
@@ -17,6 +17,7 @@ pub(super) const FILES: [(&str, &str, &str); 18] = [
     ("/history.js", SCRIPT, include_str!("page/history.js")),
     ("/import.js", SCRIPT, include_str!("page/import.js")),
     ("/many.js", SCRIPT, include_str!("page/many.js")),
+    ("/menu.js", SCRIPT, include_str!("page/menu.js")),
     ("/parts.js", SCRIPT, include_str!("page/parts.js")),
     ("/row.js", SCRIPT, include_str!("page/row.js")),
     ("/search.js", SCRIPT, include_str!("page/search.js")),

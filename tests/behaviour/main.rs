@@ -27,6 +27,8 @@ mod client;
 mod client_address;
 #[cfg(feature = "serde")]
 mod conversions;
+#[cfg(feature = "dashboard")]
+mod dashboard;
 mod edits;
 mod event_hooks;
 #[cfg(feature = "tracing")]

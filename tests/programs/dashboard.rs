@@ -1,6 +1,7 @@
 //! Tests the dashboard in a browser, as an administrator and as a member.
 
 mod credits;
+mod host;
 mod import;
 mod limits;
 mod many;

@@ -162,9 +162,9 @@ fn the_dashboard_starts_and_its_printed_lines_work() {
     assert!(status == "200" && page.contains("<script"), "{page}");
     let (_, headers) = example.curl(&["--head"], "/");
     assert!(headers.to_lowercase().contains("content-security-policy: default-src 'none'"), "{headers}");
-    assert_eq!(example.status(&[], "/admin/keys"), "401");
+    assert_eq!(example.status(&[], "/manage/keys"), "401");
     assert_eq!(
-        example.status(&["-H", "X-API-Key: KEY:admin"], "/admin/keys"),
+        example.status(&["-H", "X-API-Key: KEY:admin"], "/manage/keys"),
         "401",
         "the page's API takes sessions only"
     );

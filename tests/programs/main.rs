@@ -11,6 +11,7 @@ mod example;
 mod support;
 
 mod clients;
+#[cfg(all(feature = "dashboard", feature = "limits"))]
 mod dashboard;
 #[cfg(feature = "client")]
 mod examples;

@@ -66,6 +66,7 @@ function leave(message) {
   state.keys = [];
   drawKeys();
   showSignedIn(false);
+  find("#not-signed-in").hidden = message !== "";
   say(find("#sign-in"), message);
   returnFocus();
 }

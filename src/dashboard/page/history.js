@@ -6,6 +6,7 @@ import { onSubmit, open, run } from "./parts.js";
 import { by, state } from "./state.js";
 
 const PAGE = 20;
+const INSTANT = /^\d{4}-\d\d-\d\dT[\d:.]+Z$/;
 let next = null;
 
 export function openHistory() {
@@ -38,15 +39,20 @@ function draw(event) {
   return make("li", {}, head, ...details.map((text) => make("small", {}, text)), ...leakOf(event), ...from);
 }
 
-// The fields that the event has changed. The reason has a line of its own.
-function changes({ before, after }) {
-  const fields = [...new Set([...Object.keys(before), ...Object.keys(after)])].filter((field) => field !== "reason");
-  return fields.map((field) => `${field.replaceAll("_", " ")}: ${text(before[field])} → ${text(after[field])}`);
+// The fields that the event has changed. The reason and the replacement have lines of their own, and no person reads the
+// meter.
+function changes({ kind, before, after }) {
+  const isNew = kind === "issued" || kind === "imported";
+  const hidden = ["reason", "replaced_by", "meter", ...(isNew ? ["status"] : [])];
+  const fields = [...new Set([...Object.keys(before), ...Object.keys(after)])].filter((field) => !hidden.includes(field));
+  const change = (field) => (isNew ? text(after[field]) : `${text(before[field])} → ${text(after[field])}`);
+  return fields.map((field) => `${field.replaceAll("_", " ")}: ${change(field)}`);
 }
 
 function text(value) {
   if (value === undefined || value === null) return "none";
   if (Array.isArray(value)) return value.join(", ") || "none";
+  if (typeof value === "string" && INSTANT.test(value)) return MINUTE.format(new Date(value));
   if (typeof value !== "object") return String(value);
   const parts = Object.entries(value).map(([name, part]) => `${name}: ${text(part)}`);
   return parts.join(" · ") || "none";

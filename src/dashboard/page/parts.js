@@ -17,7 +17,7 @@ export async function run(part, work) {
     else say(part, error.message);
   } finally {
     busy(part, false);
-    returnFocus(focused);
+    if (focused !== document.body) returnFocus(focused);
   }
 }
 

@@ -1,6 +1,7 @@
 // A row of the list.
 
 import { DAY, MINUTE, find, findAll, make, time } from "./dom.js";
+import { connect } from "./menu.js";
 import { by, lastFour, may, state, title } from "./state.js";
 
 const A_DAY = 86_400_000;
@@ -15,8 +16,8 @@ export function drawKey(key) {
   find(".own", row).hidden = key.id !== state.session.key_id;
   put(".created", ...(key.created_at ? ["created ", time(key.created_at, DAY), ` ${by(key.created_by)}`] : []));
   put(".owner", key.owner ?? "–");
-  put(".type", key.type ? `${key.type} key` : "");
-  put(".granted", summary(key.permissions));
+  put(".type", key.type === "user" ? "user key" : "");
+  put(".granted", ...summary(key.permissions));
   put(".roles", key.roles.length > 0 ? `roles: ${key.roles.join(", ")}` : "");
   put(".plan", limits(key));
   put(".used", ...(key.last_used_at ? ["used ", time(key.last_used_at, MINUTE)] : ["never used"]));
@@ -30,10 +31,15 @@ export function drawKey(key) {
     button.hidden = !OFFERED[button.dataset.action](key);
     button.ariaLabel = `${button.textContent} ${title(key)}`;
   }
+  find("[data-menu]", row).ariaLabel = `More actions for ${title(key)}`;
   return row;
 }
 
-const newRow = () => find("tr", document.importNode(find("#row").content, true));
+function newRow() {
+  const row = find("tr", document.importNode(find("#row").content, true));
+  connect(row);
+  return row;
+}
 
 // A key can be replaced once. Only the user may replace a user's key.
 const isOwn = (key) => key.type !== "user" || (state.session.is_user && key.owner === state.session.owner);
@@ -48,8 +54,8 @@ const OFFERED = {
 };
 
 function summary(permissions) {
-  const parts = Object.entries(permissions).map(([resource, actions]) => `${resource}: ${actions.join(", ")}`);
-  return parts.join(" · ") || "none";
+  const lines = Object.entries(permissions).map(([resource, actions]) => make("div", {}, `${resource}: ${actions.join(", ")}`));
+  return lines.length > 0 ? lines : ["none"];
 }
 
 // The numbers are those that differ from the plan. Only the service itself changes them.

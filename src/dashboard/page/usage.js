@@ -20,7 +20,6 @@ const rejected = (counts) => counts.forbidden + counts.rejected + counts.limited
 const all = (counts) => counts.accepted + rejected(counts);
 
 function words({ days, total }) {
-  if (all(total) === 0) return "No requests in 30 days";
   const busiest = days.reduce((most, day) => (all(day) > all(most) ? day : most));
   const most = `most on ${DAY.format(new Date(busiest.day))}: ${all(busiest)}`;
   return `Requests in 30 days: ${total.accepted} accepted, ${rejected(total)} rejected; ${most}`;
@@ -46,7 +45,8 @@ function bars(days) {
 }
 
 function draw(usage) {
-  return usage.limits?.length ? [spark(usage), left(usage.limits)] : [spark(usage)];
+  const chart = all(usage.total) > 0 ? [spark(usage)] : [];
+  return usage.limits?.length ? [...chart, left(usage.limits)] : chart;
 }
 
 function spark(usage) {

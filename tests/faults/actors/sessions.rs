@@ -38,9 +38,9 @@ fn operator() -> Actor {
 impl Dashboard {
     async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let manager = dashboard::manager(&folder.path().join("keys.db")).await.unwrap().0;
+        let manager = dashboard::keys::manager(&folder.path().join("keys.db")).await.unwrap().0;
         let members = ["--new-member-key", "alice", "--new-member-key", "bob"].map(str::to_owned);
-        let keys = dashboard::first_keys(&manager, &members).await.unwrap();
+        let keys = dashboard::keys::first_keys(&manager, &members).await.unwrap();
         assert_eq!(keys.iter().map(|(name, _)| &**name).collect::<Vec<_>>(), ["admin", "alice", "bob"]);
         Self { app: dashboard::app(&manager).unwrap(), manager, keys, _folder: folder }
     }

@@ -91,9 +91,14 @@ impl Page {
         self.click("#sign-in-button").await;
     }
 
-    /// Clicks a button in the row of a key, identified by its last four characters.
+    /// Clicks a button in the row of a key, identified by its last four characters. All but one of
+    /// the buttons are in a menu.
     pub(super) async fn act(&self, action: &str, key: &str) {
         let row = format!("//tr[.//code = '{}']", &key[key.len() - 4..]);
+        if action != "edit" {
+            self.see(Locator::XPath(&format!("{row}//button[@data-menu]"))).await.click().await.unwrap();
+            self.see(Locator::Css(".menu:popover-open button:focus")).await;
+        }
         self.see(Locator::XPath(&format!("{row}//button[@data-action = '{action}']"))).await.click().await.unwrap();
     }
 
@@ -168,6 +173,24 @@ impl Page {
         self.ask_chromium("Network.getAllCookies", &json!({}))["cookies"].as_array().unwrap().clone()
     }
 
+    /// Asserts that axe finds nothing in the page as it is shown now.
+    async fn assert_accessible(&self, what: &str) {
+        if self.script("return typeof axe").await == "undefined" {
+            let path = env::var("AXE").expect("AXE is not set: it is the path of axe.min.js, which .ci/run installs");
+            let axe = fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
+            self.script(&format!("{axe}; return null")).await;
+        }
+        let run = "const done = arguments[arguments.length - 1];
+            axe.run(document, { resultTypes: ['violations'] }).then(
+                ({ violations }) => done(violations.map(({ id, nodes }) => [id, ...nodes.map(({ html }) => html)])),
+                (error) => done([String(error)]),
+            )";
+        let findings = self.client.execute_async(run, Vec::new()).await.unwrap();
+        assert_eq!(findings, json!([]), "{what}");
+    }
+
+    /// Takes pictures of the page, in light and dark, on a desktop and on a phone, and looks for what
+    /// is wrong with them.
     pub(super) async fn photograph(&self, name: &str) {
         let folder = env::var_os("DASHBOARD_SCREENSHOTS").map(PathBuf::from);
         let folder = folder.unwrap_or_else(|| Path::new(env!("CARGO_TARGET_TMPDIR")).join("dashboard"));
@@ -183,6 +206,9 @@ impl Page {
                 assert_eq!(self.script(overflow).await, 0, "{name} scrolls sideways on a {device}");
                 let image = self.client.screenshot().await.unwrap();
                 fs::write(folder.join(format!("{name}-{scheme}-{device}.png")), image).unwrap();
+                if [("light", "desktop"), ("dark", "phone")].contains(&(scheme, device)) {
+                    self.assert_accessible(&format!("{name}, {scheme}, {device}")).await;
+                }
             }
         }
         emulate("clearDeviceMetricsOverride", json!({}));

@@ -104,7 +104,7 @@ async fn edit_the_end(page: &Page, key: &str) {
     page.click("#edit-yes").await;
     page.settle().await;
     let row = page.row(key).await;
-    assert!(row.contains("soon over, until") && !row.contains("not used"), "{row}");
+    assert!(row.contains("Ends in ") && row.contains("until ") && !row.contains("not used"), "{row}");
     page.act("edit", key).await;
     page.script("document.querySelector('#edit-expires').value = ''").await;
     page.click("#edit-yes").await;
@@ -179,8 +179,16 @@ async fn edit_and_revoke_by_keyboard(page: &Page, key: &str) {
     page.press([Key::Enter.into()]).await;
     page.settle().await;
     assert_eq!(page.rights(key), ["403", "403"]);
-    page.tab_to("#rows tr:first-child [data-action='revoke']").await;
+    page.tab_to("#rows tr:first-child [data-menu]").await;
     page.press([Key::Enter.into()]).await;
+    page.see(Locator::Css(".menu:popover-open [data-action='history']:focus")).await;
+    page.press([Key::Escape.into()]).await;
+    page.see(Locator::Css("#rows tr:first-child [data-menu]:focus")).await;
+    // The last item of the menu.
+    page.press([Key::Enter.into()]).await;
+    page.see(Locator::Css(".menu:popover-open [data-action='history']:focus")).await;
+    page.press([Key::Up.into(), Key::Enter.into()]).await;
+    page.see(Locator::Css("#confirm[open] #reason:focus")).await;
     page.tab_to("#confirm-yes").await;
     page.press([Key::Enter.into()]).await;
     page.settle().await;
