@@ -24,6 +24,7 @@ chapters! {
     stores: "stores.md",
     managing_keys: "managing-keys.md",
     many_keys: "many-keys.md",
+    clients: "clients.md",
     tokens: "tokens.md",
     events: "events.md",
     errors: "errors.md",
