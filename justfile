@@ -72,6 +72,10 @@ openapi:
 readme:
     .ci/run readme
 
+# Generated clients in Python and TypeScript, and the guide's page about them: 1 min
+sdk:
+    .ci/run sdk
+
 # Instruction counts of a request: 3 min
 instructions:
     .ci/run instructions

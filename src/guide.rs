@@ -26,6 +26,7 @@ chapters! {
     many_keys: "many-keys.md",
     command: "command.md",
     dashboard: "dashboard.md",
+    clients: "clients.md",
     tokens: "tokens.md",
     events: "events.md",
     errors: "errors.md",

@@ -65,7 +65,8 @@ pub struct InvalidEventKind;
 // === impl KeyEventKind ===
 
 impl KeyEventKind {
-    const ALL: [Self; 12] = [
+    /// Every kind.
+    pub(crate) const ALL: [Self; 12] = [
         Self::Issued,
         Self::Imported,
         Self::Regenerated,

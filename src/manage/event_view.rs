@@ -5,11 +5,17 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::Value;
-use utoipa::ToSchema;
+use utoipa::{
+    PartialSchema, ToSchema,
+    openapi::{
+        ObjectBuilder, RefOr,
+        schema::{Schema, Type},
+    },
+};
 
 use super::view::{AuthorView, timestamp};
 use crate::{
-    event::{FieldChange, FieldValue, KeyEvent},
+    event::{FieldChange, FieldValue, KeyEvent, KeyEventKind},
     record::LimitNumber,
 };
 
@@ -47,6 +53,7 @@ pub struct EventView {
     id: Option<String>,
     /// The kind of the change: `issued`, `imported`, `regenerated`, `rotated`, `edited`,
     /// `disabled`, `enabled`, `revoked`, `removed`, `rehashed`, `leaked` or `expired`.
+    #[schema(value_type = EventKind)]
     kind: &'static str,
     #[schema(value_type = String, format = DateTime)]
     at: Timestamp,
@@ -66,10 +73,10 @@ pub struct EventView {
     /// Where the key was found, for the kind `leaked`.
     leak: Option<LeakView>,
     /// The changed fields before the change.
-    #[schema(value_type = Object)]
+    #[schema(value_type = BTreeMap<String, Value>)]
     before: BTreeMap<&'static str, Value>,
     /// The changed fields after the change.
-    #[schema(value_type = Object)]
+    #[schema(value_type = BTreeMap<String, Value>)]
     after: BTreeMap<&'static str, Value>,
 }
 
@@ -81,6 +88,24 @@ struct LeakView {
     source: String,
     url: Option<String>,
 }
+
+/// The schema of a [`KeyEventKind`].
+pub(super) struct EventKind;
+
+// === impl EventKind ===
+
+impl PartialSchema for EventKind {
+    fn schema() -> RefOr<Schema> {
+        let kinds = KeyEventKind::ALL.map(KeyEventKind::as_str);
+        ObjectBuilder::new()
+            .schema_type(Type::String)
+            .enum_values(Some(kinds))
+            .description(Some("The kind of an event."))
+            .into()
+    }
+}
+
+impl ToSchema for EventKind {}
 
 // === impl EventView ===
 

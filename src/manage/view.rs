@@ -106,11 +106,20 @@ pub struct KeyView {
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[schema(as = Author)]
 pub(super) struct AuthorView {
-    /// `key`, `user` or `system`.
-    r#type: &'static str,
+    r#type: AuthorKind,
     /// The id of the key or of the user.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, required = false)]
     id: Option<String>,
+}
+
+/// The kind of author: a caller with a key, a user without one, or the service itself.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum AuthorKind {
+    Key,
+    User,
+    System,
 }
 
 /// The kind of owner.
@@ -219,7 +228,12 @@ impl From<&KeyRecord> for KeyView {
 
 impl From<&Author> for AuthorView {
     fn from(author: &Author) -> Self {
-        Self { r#type: author.kind(), id: author.id().map(str::to_owned) }
+        let kind = match author {
+            Author::Key(_) => AuthorKind::Key,
+            Author::User(_) => AuthorKind::User,
+            Author::System => AuthorKind::System,
+        };
+        Self { r#type: kind, id: author.id().map(str::to_owned) }
     }
 }
 

@@ -202,10 +202,11 @@ async fn every_reference_of_the_openapi_document_resolves() {
     for reference in references {
         assert!(document.pointer(&reference[1..]).is_some(), "{reference} does not resolve");
     }
-    // The schema of a problem has the members that the writer writes.
+    // The schema of a problem has the members that the writer writes, and those of the layer's problems.
     let problem = read(ManageError::from(RegistryError::AlreadyDone("k1".into())).into_response()).await.2;
     let names = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
     let mut written = names(&problem);
+    written.extend(["code", "violated-policies"].map(str::to_owned));
     let mut described = names(&document["components"]["schemas"]["Problem"]["properties"]);
     written.sort();
     described.sort();

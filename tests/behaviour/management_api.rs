@@ -1,6 +1,7 @@
 //! Tests the management API over HTTP: authorization, and the text of its errors.
 
 mod addresses;
+mod document;
 mod edits;
 mod events;
 mod idempotency;

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::manage::{KeyManager, problem::PROBLEM_JSON};
 
-#[utoipa::path(get, path = "/events", tag = "events", params(ListEvents), responses(
+#[utoipa::path(get, path = "/events", operation_id = "list_events", tag = "events", params(ListEvents), responses(
     (status = 200, description = "One page of the events of all keys, newest first", body = EventList),
 ))]
 pub(super) async fn all_events(
@@ -23,7 +23,7 @@ pub(super) async fn all_events(
     Ok(Json(EventList::from(&page)))
 }
 
-#[utoipa::path(get, path = "/{id}/events", tag = "events", params(("id" = String, Path), ListEvents), responses(
+#[utoipa::path(get, path = "/{id}/events", operation_id = "list_events_of_key", tag = "events", params(("id" = String, Path), ListEvents), responses(
     (status = 200, description = "One page of the events of the key, newest first", body = EventList),
     (status = 404, description = "There is no such key, and it has no events", body = ProblemBody, content_type = PROBLEM_JSON),
 ))]

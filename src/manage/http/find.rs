@@ -27,7 +27,7 @@ impl Members for FindKey {
     const MEMBERS: &[(&str, &str)] = &[("key", "must be a string")];
 }
 
-#[utoipa::path(post, path = "/find", tag = "keys", request_body = FindKey, responses(
+#[utoipa::path(post, path = "/find", operation_id = "find_key", tag = "keys", request_body = FindKey, responses(
     (status = 200, description = "The key. This request does not count as its use", body = KeyView),
     (status = 404, description = "There is no such key", body = ProblemBody, content_type = PROBLEM_JSON),
 ))]

@@ -23,7 +23,7 @@ use crate::{
     record::KeyId,
 };
 
-#[utoipa::path(post, path = "/", tag = "keys", params(IdempotencyHeader), request_body = CreateKey, responses(
+#[utoipa::path(post, path = "/", operation_id = "create_key", tag = "keys", params(IdempotencyHeader), request_body = CreateKey, responses(
     (status = 201, description = "The key, with its plain text, which no later response contains", body = IssuedKey),
     (status = 409, description = "The user, or the service accounts of the organization, have the maximum number of keys; or a request with this Idempotency-Key has already issued the key `key_id`", body = ProblemBody, content_type = PROBLEM_JSON),
 ))]
@@ -38,7 +38,7 @@ pub(super) async fn create(
     created(&issued, manager.validity())
 }
 
-#[utoipa::path(get, path = "/", tag = "keys", params(ListKeys, Conditions), responses(
+#[utoipa::path(get, path = "/", operation_id = "list_keys", tag = "keys", params(ListKeys, Conditions), responses(
     (status = 200, description = "One page of the keys. It may have fewer keys than the limit, even none, while `next` is not null", body = KeyList),
 ))]
 pub(super) async fn list(
@@ -50,7 +50,7 @@ pub(super) async fn list(
     Ok(Json(KeyList::new(&page, manager.validity())))
 }
 
-#[utoipa::path(get, path = "/{id}", tag = "keys", params(("id" = String, Path)), responses(
+#[utoipa::path(get, path = "/{id}", operation_id = "show_key", tag = "keys", params(("id" = String, Path)), responses(
     (status = 200, description = "The key", body = KeyView),
     (status = 404, description = "There is no such key", body = ProblemBody, content_type = PROBLEM_JSON),
 ))]
@@ -63,7 +63,7 @@ pub(super) async fn show(
     Ok(shown(&record, manager.validity()))
 }
 
-#[utoipa::path(patch, path = "/{id}", tag = "keys", params(("id" = String, Path)), request_body(content(
+#[utoipa::path(patch, path = "/{id}", operation_id = "edit_key", tag = "keys", params(("id" = String, Path)), request_body(content(
     (EditKey = "application/json"),
     (EditKey = "application/merge-patch+json"),
 )), responses(
@@ -83,7 +83,7 @@ pub(super) async fn edit(
     Ok(shown(&record, manager.validity()))
 }
 
-#[utoipa::path(post, path = "/{id}/regenerate", tag = "keys", params(("id" = String, Path), IdempotencyHeader), request_body = RegenerateKey, responses(
+#[utoipa::path(post, path = "/{id}/regenerate", operation_id = "regenerate_key", tag = "keys", params(("id" = String, Path), IdempotencyHeader), request_body = RegenerateKey, responses(
     (status = 201, description = "The new key, with its plain text, which no later response contains; the old key is revoked", body = IssuedKey),
     (status = 404, description = "There is no such key", body = ProblemBody, content_type = PROBLEM_JSON),
     (status = 409, description = "The key is revoked, replaced or expired; or a request with this Idempotency-Key has already issued the key `key_id`", body = ProblemBody, content_type = PROBLEM_JSON),
@@ -100,7 +100,7 @@ pub(super) async fn regenerate(
     created(&issued, manager.validity())
 }
 
-#[utoipa::path(post, path = "/{id}/rotate", tag = "keys", params(("id" = String, Path), IdempotencyHeader), request_body = RotateKey, responses(
+#[utoipa::path(post, path = "/{id}/rotate", operation_id = "rotate_key", tag = "keys", params(("id" = String, Path), IdempotencyHeader), request_body = RotateKey, responses(
     (status = 201, description = "The new key, with its plain text, which no later response contains; the old key works until the end of the grace period", body = IssuedKey),
     (status = 404, description = "There is no such key", body = ProblemBody, content_type = PROBLEM_JSON),
     (status = 409, description = "The key is revoked, replaced or expired; or a request with this Idempotency-Key has already issued the key `key_id`", body = ProblemBody, content_type = PROBLEM_JSON),
@@ -121,7 +121,7 @@ pub(super) async fn rotate(
     created(&issued, manager.validity())
 }
 
-#[utoipa::path(delete, path = "/{id}", tag = "keys", params(
+#[utoipa::path(delete, path = "/{id}", operation_id = "revoke_key", tag = "keys", params(
     ("id" = String, Path),
     ("reason" = Option<ChangeReason>, Query, description = "Why the key is revoked."),
 ), responses(

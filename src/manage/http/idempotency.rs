@@ -16,7 +16,9 @@ pub(super) struct RequestIdempotencyKey(Option<String>);
 #[into_params(parameter_in = Header)]
 #[allow(dead_code, reason = "only its schema is used")]
 pub(super) struct IdempotencyHeader {
-    /// Makes the request safe to repeat: requests with the same value issue at most one key.
+    /// Makes the request safe to repeat: requests with the same value issue at most one key. The
+    /// value is in double quotes. Without them, it has no space, quote, backslash, comma or
+    /// semicolon.
     #[param(rename = "Idempotency-Key", value_type = String, required = false, example = "\"order 1817\"",
         pattern = r#"^("([ !#-\[\]-~]|\\["\\]){1,255}"|[!#-+\--:<-\[\]-~]{1,255})$"#)]
     idempotency_key: Option<String>,

@@ -29,10 +29,9 @@ use crate::{
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ImportKeys<'b> {
-    /// Each is an `ImportedKey` and is checked separately: an invalid key has its own result, and
-    /// does not stop the others.
+    /// Each is checked separately: an invalid key has its own result, and does not stop the others.
     #[serde(borrow, deserialize_with = "first::<_, _, MAX_IMPORT>")]
-    #[schema(value_type = Vec<serde_json::Value>, max_items = 1000)]
+    #[schema(value_type = Vec<ImportedKey>, max_items = 1000)]
     keys: Vec<&'b RawValue>,
 }
 
@@ -134,9 +133,11 @@ struct ImportOutcome {
     status: u16,
     /// The id of an imported key.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, required = false)]
     id: Option<String>,
     /// A sentence that says why the key was rejected.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = String, required = false)]
     detail: Option<String>,
 }
 

@@ -5,7 +5,10 @@ use std::num::NonZeroU8;
 use utoipa::IntoParams;
 
 use super::{list::HUNDRED, parse::QueryString};
-use crate::event::{EventFilter, KeyEventKind};
+use crate::{
+    event::{EventFilter, KeyEventKind},
+    manage::event_view::EventKind,
+};
 
 /// The parameters of a list of events.
 #[derive(IntoParams)]
@@ -18,10 +21,7 @@ pub(super) struct ListEvents {
     #[param(value_type = String, min_length = 1, required = false)]
     cursor: Option<String>,
     /// Lists only the events of this kind.
-    #[param(
-        value_type = String, required = false,
-        pattern = "^(issued|imported|regenerated|rotated|edited|disabled|enabled|revoked|removed|rehashed|leaked|expired)$"
-    )]
+    #[param(value_type = EventKind, required = false)]
     kind: Option<KeyEventKind>,
 }
 

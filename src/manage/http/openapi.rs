@@ -21,6 +21,12 @@ use crate::{
 #[derive(OpenApi)]
 #[openapi(
     info(title = "API keys", description = "Issue, list, edit, replace and revoke API keys."),
+    tags(
+        (name = "keys", description = "One key: its whole life, and its usage."),
+        (name = "own key", description = "The key of the caller, without a permission."),
+        (name = "many keys", description = "Many keys in one request."),
+        (name = "events", description = "What happened to keys, and who did it."),
+    ),
     paths(
         handlers::create,
         handlers::list,
@@ -39,7 +45,7 @@ use crate::{
         event_handlers::all_events,
         event_handlers::events_of_key
     ),
-    components(schemas(ProblemBody, KeyView, import::ImportedKey, replace::NotReplacedLine))
+    components(schemas(ProblemBody, KeyView, replace::NotReplacedLine))
 )]
 struct Document;
 
@@ -57,7 +63,7 @@ const WITH_BODY: [(&str, &str); 3] =
     [("413", "The body is too large"), ("415", "The body is not in JSON"), ("422", "A member of the body is invalid")];
 
 /// The operations that take `If-Match`.
-const CONDITIONAL: [&str; 5] = ["edit", "regenerate", "rotate", "revoke", "revoke_self"];
+const CONDITIONAL: [&str; 5] = ["edit_key", "regenerate_key", "rotate_key", "revoke_key", "revoke_own_key"];
 
 pub(super) type Nested = Result<NestedPath, NestedPathRejection>;
 
@@ -82,14 +88,13 @@ fn document(policy: &SchemePolicy, prefix: &str, settings: &HttpSettings) -> Val
     require_a_key(policy, &mut document);
     let mut document = serde_json::to_value(document).unwrap_or_default();
     describe_names(&mut document);
+    describe_presence(&mut document);
     let mut paths = document["paths"].as_object_mut().map(std::mem::take).unwrap_or_default();
     if !settings.serves_self {
         paths.remove("/self");
     }
-    document["paths"] = paths
-        .into_iter()
-        .map(|(path, item)| (full_path(prefix, &path), complete(prefix, settings.is_limited, item)))
-        .collect();
+    document["paths"] =
+        paths.into_iter().map(|(path, item)| (full_path(prefix, &path), complete(prefix, settings, item))).collect();
     document
 }
 
@@ -137,6 +142,19 @@ fn describe_names(document: &mut Value) {
     schemas["CreateKey"]["properties"]["metadata"]["maxProperties"] = validation::MAX_METADATA.into();
 }
 
+/// The responses whose members are always there: a missing value is `null`.
+const WHOLE: [&str; 7] = ["Key", "OwnKey", "Event", "Leak", "KeyList", "EventList", "NotReplaced"];
+
+/// Makes every member of these responses required, so that a client need not ask whether it is
+/// there.
+fn describe_presence(document: &mut Value) {
+    for schema in WHOLE {
+        let schema = &mut document["components"]["schemas"][schema];
+        schema["required"] =
+            schema["properties"].as_object().into_iter().flat_map(Map::keys).map(String::as_str).collect();
+    }
+}
+
 fn full_path(prefix: &str, path: &str) -> String {
     match format!("{prefix}{path}").trim_end_matches('/') {
         "" => "/".to_owned(),
@@ -145,25 +163,26 @@ fn full_path(prefix: &str, path: &str) -> String {
 }
 
 /// Adds the shared responses, and the path parameters of the prefix.
-fn complete(prefix: &str, is_limited: bool, mut item: Value) -> Value {
+fn complete(prefix: &str, settings: &HttpSettings, mut item: Value) -> Value {
     for operation in item.as_object_mut().into_iter().flat_map(Map::values_mut) {
         let with_body = if operation["requestBody"].is_object() { &WITH_BODY[..] } else { &[] };
         for (status, description) in ANY.iter().chain(with_body) {
-            operation["responses"][status] = answer(description, *status != "401" && *status != "403");
+            let is_problem = settings.rejections_are_problems || !["401", "403"].contains(status);
+            operation["responses"][status] = answer(description, is_problem);
         }
-        if is_limited {
+        if settings.is_limited {
             let (status, description) = LIMITED;
-            operation["responses"][status] = answer(description, false);
+            operation["responses"][status] = answer(description, settings.rejections_are_problems);
             operation["responses"][status]["headers"]["Retry-After"] = json!({
                 "description": "Seconds until the request passes; absent if it never does",
                 "schema": { "type": "integer" },
             });
         }
         let id = operation["operationId"].as_str().unwrap_or_default().to_owned();
-        if id == "regenerate" {
+        if id == "regenerate_key" {
             operation["requestBody"]["required"] = false.into();
         }
-        if ["revoke", "revoke_self"].contains(&&*id) {
+        if ["revoke_key", "revoke_own_key"].contains(&&*id) {
             operation["responses"]["422"] = answer("The reason is invalid", true);
         }
         if CONDITIONAL.contains(&&*id) {
@@ -184,7 +203,7 @@ fn complete(prefix: &str, is_limited: bool, mut item: Value) -> Value {
     item
 }
 
-/// Describes a response. A 401, a 403 and a 429 have the layer's own format, and so no schema.
+/// Describes a response. A 401, a 403 and a 429 have the format of the layer.
 fn answer(description: &str, is_problem: bool) -> Value {
     let problem = json!({ "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } });
     if is_problem {

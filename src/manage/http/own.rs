@@ -10,7 +10,7 @@ use super::{
 };
 use crate::manage::{KeyManager, OwnKeyView, problem::PROBLEM_JSON};
 
-#[utoipa::path(get, path = "/self", tag = "self", responses(
+#[utoipa::path(get, path = "/self", operation_id = "show_own_key", tag = "own key", responses(
     (status = 200, description = "The caller's own key; no permission is needed", body = OwnKeyView),
     (status = 404, description = "The caller was signed in without a key", body = ProblemBody, content_type = PROBLEM_JSON),
 ))]
@@ -22,7 +22,7 @@ pub(super) async fn show_self(
     Ok(Json(OwnKeyView::until(&record, manager.validity().end(&record))))
 }
 
-#[utoipa::path(delete, path = "/self", tag = "self", params(
+#[utoipa::path(delete, path = "/self", operation_id = "revoke_own_key", tag = "own key", params(
     ("reason" = Option<ChangeReason>, Query, description = "Why the key is revoked."),
 ), responses(
     (status = 204, description = "The caller's own key is revoked; no permission is needed"),

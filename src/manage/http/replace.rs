@@ -64,7 +64,7 @@ pub(super) struct NotReplacedLine {
 }
 
 #[utoipa::path(post, path = "/rotate", tag = "many keys", request_body = ReplaceKeys, responses(
-    (status = 200, description = "One line for each key: the new key with its plain text, or why it was not replaced. A key is replaced when its line is sent, and no later response contains the text", body = IssuedKey, content_type = "application/x-ndjson"),
+    (status = 200, description = "One line of JSON for each key: an `IssuedKey`, or a `NotReplaced`, which says why it was not replaced. A key is replaced when its line is sent, and no later response contains the text", body = String, content_type = "application/x-ndjson"),
 ))]
 pub(super) async fn replace_keys(
     State(manager): State<KeyManager>,

@@ -44,20 +44,28 @@ pub(super) struct EventList {
     next: Option<String>,
 }
 
-/// The schema of an error (RFC 9457). `manage/problem.rs` writes it.
+/// The schema of an error (RFC 9457). `manage/problem.rs` writes it, and for a 401, a 403 and a 429
+/// `rejection/format.rs`.
 #[derive(ToSchema)]
 #[schema(as = Problem, description = "An error (RFC 9457).")]
 #[allow(dead_code, reason = "only its schema is used")]
 pub(super) struct ProblemBody {
-    /// Always `about:blank`: the problem has no meaning beyond that of its status.
+    /// `about:blank`, if the problem has no meaning beyond that of its status; otherwise a URL.
     r#type: String,
     title: String,
     status: u16,
     /// A sentence that says what is wrong.
     detail: String,
     /// The id of the key that an earlier request with this `Idempotency-Key` has issued.
-    #[schema(required = false)]
+    #[schema(value_type = String, required = false)]
     key_id: Option<String>,
+    /// What is wrong, for a program, such as `invalid_key`. Only a rejection of the layer has it: a
+    /// 401, a 429, and a 403 that is not about the content of the request.
+    #[schema(value_type = String, required = false)]
+    code: Option<String>,
+    /// The names of the limits that are full. Only a 429 has it.
+    #[schema(rename = "violated-policies", value_type = Vec<String>, required = false)]
+    violated_policies: Option<Vec<String>>,
 }
 
 impl<'i> IssuedKey<'i> {

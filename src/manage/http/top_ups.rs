@@ -93,7 +93,7 @@ pub(super) fn routes() -> Router<KeyManager> {
     Router::new().route("/{id}/top-ups", post(top_up))
 }
 
-#[utoipa::path(post, path = "/{id}/top-ups", tag = "keys", params(("id" = String, Path)), request_body = AddCredits, responses(
+#[utoipa::path(post, path = "/{id}/top-ups", operation_id = "add_credits", tag = "keys", params(("id" = String, Path)), request_body = AddCredits, responses(
     (status = 201, description = "The credits are added", body = AddedCredits),
     (status = 200, description = "An earlier request with this id has added them; this one adds none", body = AddedCredits),
     (status = 404, description = "There is no such key", body = ProblemBody, content_type = PROBLEM_JSON),

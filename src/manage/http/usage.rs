@@ -18,7 +18,7 @@ use super::{
 #[cfg(feature = "limits")]
 use crate::{
     clock::whole_seconds,
-    limit::{Balance, Remaining},
+    limit::{Balance, Remaining, Subject},
 };
 use crate::{
     manage::{KeyManager, problem::PROBLEM_JSON},
@@ -47,6 +47,7 @@ pub(super) struct Usage {
     /// limits, if the plan of the key is unknown, and while the store of meters fails.
     #[cfg(feature = "limits")]
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Vec<LimitLeft>, required = false)]
     limits: Option<Vec<LimitLeft>>,
 }
 
@@ -79,8 +80,7 @@ pub(super) struct UsageCounts {
 pub(super) struct LimitLeft {
     name: String,
     /// Whose requests the limit counts together.
-    #[schema(value_type = String, pattern = "^(key|owner|organization)$")]
-    subject: &'static str,
+    subject: LimitSubject,
     /// The burst of a rate, the number of a quota, or the number of requests at the same time. For
     /// credits, those that are left.
     most: u64,
@@ -89,11 +89,22 @@ pub(super) struct LimitLeft {
     /// When the limit is full again, in seconds from now, rounded up. It is missing for a limit on
     /// requests at the same time, and for credits.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = u64, required = false)]
     full_after: Option<u64>,
     /// Only credits have it. It is as of their last refill.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = CreditBalance, required = false)]
     balance: Option<CreditBalance>,
+}
+
+#[cfg(feature = "limits")]
+/// Whose requests a limit counts together: those of the key, of its owner or of its organization.
+#[derive(Clone, Copy, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum LimitSubject {
+    Key,
+    Owner,
+    Organization,
 }
 
 /// The number of days that are shown by default.
@@ -102,7 +113,7 @@ const DEFAULT: u32 = 30;
 /// The maximum number of days.
 const MAX: u32 = 400;
 
-#[utoipa::path(get, path = "/{id}/usage", tag = "keys", params(("id" = String, Path), UsageDays), responses(
+#[utoipa::path(get, path = "/{id}/usage", operation_id = "show_usage", tag = "keys", params(("id" = String, Path), UsageDays), responses(
     (status = 200, description = "The requests with the key, by day and outcome", body = Usage),
     (status = 404, description = "There is no such key", body = ProblemBody, content_type = PROBLEM_JSON),
     (status = 501, description = "The key store does not keep usage by day", body = ProblemBody, content_type = PROBLEM_JSON),
@@ -204,6 +215,17 @@ impl LimitLeft {
         let Remaining { limit: name, subject, most, requests: remaining, full_after } = left;
         let full_after = full_after.map(whole_seconds);
         let balance = balances.iter().find(|(limit, _)| *limit == name).map(|(_, balance)| (*balance).into());
-        Self { name, subject: subject.as_str(), most, remaining, full_after, balance }
+        Self { name, subject: subject.into(), most, remaining, full_after, balance }
+    }
+}
+
+#[cfg(feature = "limits")]
+impl From<Subject> for LimitSubject {
+    fn from(subject: Subject) -> Self {
+        match subject {
+            Subject::Key => Self::Key,
+            Subject::Owner => Self::Owner,
+            Subject::Organization => Self::Organization,
+        }
     }
 }

@@ -83,5 +83,6 @@ async fn the_openapi_document_describes_what_is_left() {
     assert_eq!(limit["required"], json!(["name", "subject", "most", "remaining"]));
     let members: Vec<_> = limit["properties"].as_object().unwrap().keys().map(String::as_str).collect();
     assert_eq!(members, ["balance", "full_after", "most", "name", "remaining", "subject"]);
-    assert_eq!(limit["properties"]["subject"]["pattern"], "^(key|owner|organization)$");
+    assert_eq!(limit["properties"]["subject"]["$ref"], "#/components/schemas/LimitSubject");
+    assert_eq!(schemas["LimitSubject"]["enum"], json!(["key", "owner", "organization"]));
 }
