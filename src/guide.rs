@@ -25,6 +25,7 @@ chapters! {
     managing_keys: "managing-keys.md",
     many_keys: "many-keys.md",
     command: "command.md",
+    serve: "serve.md",
     dashboard: "dashboard.md",
     clients: "clients.md",
     tokens: "tokens.md",

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, str::FromStr};
 
 use serde::{Deserialize, Deserializer, de::Error};
-use tower_api_key::{KeyFormat, KeyHasher, Mask, Scheme, SchemePolicy, manage::KeyManagerBuilder};
+use tower_api_key::{KeyFormat, KeyHasher, Mask, Scheme, SchemePolicy, key::FormatError, manage::KeyManagerBuilder};
 
 use super::{expiry::ExpiryConfig, secret::SecretSource};
 use crate::exit::Failure;
@@ -14,17 +14,17 @@ use crate::exit::Failure;
 pub(crate) struct KeysConfig {
     /// The prefix of keys without an environment, and of each environment without its own. The
     /// default is `key`.
-    prefix: Option<String>,
+    prefix: Option<Prefix>,
     /// The prefix of the keys of each environment.
-    environments: BTreeMap<String, String>,
+    environments: BTreeMap<String, Prefix>,
     /// Formats of other systems, whose keys were imported.
-    also_accept: Vec<ForeignConfig>,
+    also_accept: Vec<ForeignFormat>,
     /// Accepts imported keys of any format.
     accept_any_format: bool,
     /// The peppers, the current one first. Without one, keys are hashed with SHA-256 alone.
-    peppers: Vec<SecretSource>,
+    peppers: Vec<Pepper>,
     /// The pepper that nodes will use next.
-    next_pepper: Option<SecretSource>,
+    next_pepper: Option<Pepper>,
     /// Also finds keys from the time before the first pepper.
     before_peppers: bool,
     /// The schemes of the service, such as `authorization:Bearer` or `header:X-API-Key`.
@@ -44,15 +44,29 @@ pub(crate) struct KeysConfig {
     expiry: Vec<ExpiryConfig>,
 }
 
+/// The format of new keys, by its prefix.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "String")]
+struct Prefix(KeyFormat);
+
 /// The format of keys of another system.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "ForeignFields")]
+struct ForeignFormat(KeyFormat);
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct ForeignConfig {
+struct ForeignFields {
     prefix: String,
     #[serde(default)]
     separator: String,
     parts: Option<usize>,
 }
+
+/// A hasher with a pepper, which is read when the file is.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(try_from = "SecretSource")]
+struct Pepper(KeyHasher);
 
 const DEFAULT_PREFIX: &str = "key";
 
@@ -61,20 +75,21 @@ const DEFAULT_PREFIX: &str = "key";
 impl KeysConfig {
     /// Applies the settings, as the service does.
     pub(crate) fn apply(&self, mut builder: KeyManagerBuilder) -> Result<KeyManagerBuilder, Failure> {
-        if self.prefix.is_some() || self.environments.is_empty() {
-            builder = builder.format(format(self.prefix.as_deref().unwrap_or(DEFAULT_PREFIX))?);
+        match &self.prefix {
+            Some(Prefix(format)) => builder = builder.format(format.clone()),
+            None if self.environments.is_empty() => builder = builder.format(default_format()?),
+            None => {}
         }
-        for (environment, prefix) in &self.environments {
-            builder = builder.environment(environment, format(prefix)?);
+        for (environment, Prefix(format)) in &self.environments {
+            builder = builder.environment(environment, format.clone());
         }
-        for ForeignConfig { prefix, separator, parts } in &self.also_accept {
-            let foreign = KeyFormat::foreign(prefix, separator, *parts);
-            builder = builder.also_accept(foreign.map_err(|error| usage("also_accept", &error))?);
+        for ForeignFormat(format) in &self.also_accept {
+            builder = builder.also_accept(format.clone());
         }
         if self.accept_any_format {
             builder = builder.accept_any_format();
         }
-        builder = builder.hasher(self.hasher()?);
+        builder = builder.hasher(self.hasher());
         if let Some(schemes) = &self.schemes {
             builder = builder.schemes(SchemePolicy::new(schemes.iter().cloned()));
         }
@@ -89,33 +104,44 @@ impl KeysConfig {
         Ok(self.expiry.iter().fold(builder, |builder, expiry| builder.expiry_policy(expiry.policy())))
     }
 
-    fn hasher(&self) -> Result<KeyHasher, Failure> {
-        let mut hashers = Vec::new();
-        for (number, source) in (1..).zip(&self.peppers) {
-            hashers.push(hasher(source, &format!("pepper {number}"))?);
-        }
+    fn hasher(&self) -> KeyHasher {
+        let mut hashers: Vec<_> = self.peppers.iter().map(|Pepper(hasher)| hasher.clone()).collect();
         if self.before_peppers || hashers.is_empty() {
             hashers.push(KeyHasher::sha256());
         }
         // The first hashes new keys.
         let hashers = hashers.into_iter().reduce(KeyHasher::with_previous).unwrap_or_default();
-        match &self.next_pepper {
-            Some(source) => Ok(hashers.with_upcoming(hasher(source, "the next pepper")?)),
-            None => Ok(hashers),
-        }
+        self.next_pepper.iter().fold(hashers, |hashers, Pepper(next)| hashers.with_upcoming(next.clone()))
     }
 }
 
-fn hasher(source: &SecretSource, what: &str) -> Result<KeyHasher, Failure> {
-    KeyHasher::hmac_sha256(&source.read(what)?).map_err(|error| usage(what, &error))
+fn default_format() -> Result<KeyFormat, Failure> {
+    KeyFormat::new(DEFAULT_PREFIX).map_err(|error| Failure::Usage(format!("[keys]: {error}")))
 }
 
-fn format(prefix: &str) -> Result<KeyFormat, Failure> {
-    KeyFormat::new(prefix).map_err(|error| usage(&format!("the prefix {prefix:?}"), &error))
+impl TryFrom<String> for Prefix {
+    type Error = FormatError;
+
+    fn try_from(prefix: String) -> Result<Self, FormatError> {
+        KeyFormat::new(&prefix).map(Self)
+    }
 }
 
-fn usage(what: &str, error: &dyn std::error::Error) -> Failure {
-    Failure::Usage(format!("[keys]: {what}: {error}"))
+impl TryFrom<ForeignFields> for ForeignFormat {
+    type Error = FormatError;
+
+    fn try_from(fields: ForeignFields) -> Result<Self, FormatError> {
+        let ForeignFields { prefix, separator, parts } = fields;
+        KeyFormat::foreign(&prefix, &separator, parts).map(Self)
+    }
+}
+
+impl TryFrom<SecretSource> for Pepper {
+    type Error = String;
+
+    fn try_from(source: SecretSource) -> Result<Self, String> {
+        KeyHasher::hmac_sha256(&source.read()?).map(Self).map_err(|error| error.to_string())
+    }
 }
 
 fn schemes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Vec<Scheme>>, D::Error> {

@@ -1,11 +1,9 @@
 //! A secret that the configuration names, and does not contain.
 
-use std::{env, fs, path::PathBuf};
+use std::{env, ffi::OsString, fs, path::PathBuf};
 
 use serde::Deserialize;
 use zeroize::Zeroizing;
-
-use crate::exit::Failure;
 
 /// Where a secret is: `{ env = "NAME" }`, `{ file = "/path" }` or `{ text_file = "/path" }`.
 #[derive(Debug, Deserialize)]
@@ -22,15 +20,18 @@ pub(crate) enum SecretSource {
 // === impl SecretSource ===
 
 impl SecretSource {
-    /// Reads the secret. `what` names it in an error.
-    pub(crate) fn read(&self, what: &str) -> Result<Zeroizing<Vec<u8>>, Failure> {
+    /// Reads the secret. An error names its source.
+    pub(crate) fn read(&self) -> Result<Zeroizing<Vec<u8>>, String> {
         let bytes = match self {
-            Self::Env(name) => env::var(name).map(String::into_bytes).map_err(|error| format!("{name}: {error}")),
+            // The error of `env::var` repeats a value that is not UTF-8.
+            Self::Env(name) => {
+                env::var_os(name).map(OsString::into_encoded_bytes).ok_or_else(|| format!("{name}: it is not set"))
+            }
             Self::File(path) | Self::TextFile(path) => {
                 fs::read(path).map_err(|error| format!("{}: {error}", path.display()))
             }
         };
-        let mut bytes = Zeroizing::new(bytes.map_err(|error| Failure::Usage(format!("cannot read {what}: {error}")))?);
+        let mut bytes = Zeroizing::new(bytes.map_err(|error| format!("cannot read a secret: {error}"))?);
         if matches!(self, Self::TextFile(_)) {
             let line = bytes.trim_ascii_end().len();
             bytes.truncate(line);

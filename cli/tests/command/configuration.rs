@@ -16,9 +16,11 @@ fn a_wrong_line_is_named() {
         ("[keys]\nmask = \"all\"", "config.toml:2: a mask is"),
         ("[[keys.expiry]]\nmax = \"soon\"", "config.toml:2: write a duration"),
         ("[keys]\nmax_key_len = 5000", "[keys]: "),
-        ("[keys]\nprefix = \"\"", "[keys]: the prefix"),
-        ("[keys]\npeppers = [{ env = \"NO_SUCH_PEPPER\" }]", "cannot read pepper 1: NO_SUCH_PEPPER"),
-        ("[keys]\npeppers = [{ text_file = \"short\" }]", "pepper 1: a pepper needs at least 32 bytes"),
+        ("[keys]\nprefix = \"\"", "config.toml:2: "),
+        ("[keys]\nenvironments = { test = \"a b\" }", "config.toml:2: "),
+        ("[keys]\nalso_accept = [{ prefix = \"\" }]", "config.toml:2: "),
+        ("[keys]\npeppers = [{ env = \"NO_SUCH_PEPPER\" }]", "config.toml:2: cannot read a secret: NO_SUCH_PEPPER"),
+        ("[keys]\npeppers = [{ text_file = \"short\" }]", "config.toml:2: a pepper needs at least 32 bytes"),
         ("[database]\nschema = \"auth\"", "SQLite has no `schema`"),
     ] {
         world.file("short", "too short\n");

@@ -33,6 +33,7 @@ fn the_examples_of_the_pages_run() {
         let script = examples(&fs::read_to_string(root.join(name)).unwrap());
         assert!(script.contains("tower-api-key issue") && script.contains("revoke --stdin"), "{name}");
         let world = World::empty();
+        world.file("legacy.key", "a-key-of-another-system-1817\n");
         let path = format!("{program}:{}", std::env::var("PATH").unwrap());
         let mut bash = Command::new("bash");
         bash.args(["-euo", "pipefail", "-c", &script])
@@ -42,5 +43,24 @@ fn the_examples_of_the_pages_run() {
         let output = bash.current_dir(world.folder.path()).output().unwrap();
         let printed = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{name}: {printed}");
+    }
+}
+
+#[test]
+fn the_guide_shows_the_configuration_of_the_demo() {
+    let page = include_str!("../../../docs/guide/src/serve.md");
+    let block = page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next());
+    assert_eq!(block, Some(include_str!("../../src/serve/demo.toml")));
+}
+
+#[test]
+fn every_exit_code_of_the_guide_is_in_the_help() {
+    let help = World::empty().ok(&["--help"]);
+    let page = include_str!("../../../docs/guide/src/command.md");
+    let codes = page.split("| exit code |").nth(1).unwrap().lines().skip(2).take_while(|line| line.starts_with('|'));
+    let codes: Vec<_> = codes.map(|line| line.split('|').nth(1).unwrap().trim()).collect();
+    assert_eq!(codes.len(), 8);
+    for code in codes {
+        assert!(help.contains(&format!("\n  {code:<5}")), "{code}: {help}");
     }
 }
