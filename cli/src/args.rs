@@ -21,6 +21,7 @@ pub(crate) struct Cli {
 
 /// The options of every command.
 #[derive(Args, Debug)]
+#[command(next_help_heading = "Options of every command")]
 pub(crate) struct Global {
     /// The database: `sqlite:PATH` or `postgres://USER@HOST/NAME`.
     ///

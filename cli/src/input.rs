@@ -37,7 +37,8 @@ fn one_key(input: &[u8]) -> Result<ApiKey, Failure> {
     let Ok(text) = std::str::from_utf8(input) else {
         return usage("the input is not text");
     };
-    let text = text.trim();
+    // Some programs begin a text with a byte order mark.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text).trim();
     if text.is_empty() {
         return usage("the input is empty");
     }
@@ -145,7 +146,7 @@ mod tests {
 
     #[test]
     fn the_input_is_one_key_in_one_line() {
-        for (input, key) in [("k1\n", "k1"), ("  k1\r\n\n", "k1"), ("k1", "k1")] {
+        for (input, key) in [("k1\n", "k1"), ("  k1\r\n\n", "k1"), ("k1", "k1"), ("\u{feff}k1\n", "k1")] {
             assert_eq!(one_key(input.as_bytes()).unwrap().expose(), key);
         }
         for input in [&b""[..], b" \n", b"k1\nk2\n", b"k1\0k2", b"\xff\xfe"] {

@@ -21,8 +21,9 @@ const LONGEST_NAME: usize = 100;
 impl Operator {
     /// The operator with this name. The default is the user of the operating system, or `operator`.
     pub(crate) fn new(name: Option<String>) -> Result<Self, Failure> {
-        let from_system =
-            || ["USER", "LOGNAME"].iter().find_map(|name| env::var(name).ok()).filter(|name| is_name(name));
+        let from_system = || {
+            ["SUDO_USER", "USER", "LOGNAME"].iter().find_map(|name| env::var(name).ok()).filter(|name| is_name(name))
+        };
         let name = match name {
             Some(name) if is_name(&name) => name,
             Some(_) => {

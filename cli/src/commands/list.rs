@@ -44,9 +44,10 @@ pub(crate) struct Args {
     /// Only keys that expire before this time, such as 7d from now.
     #[arg(long, value_name = "WHEN", value_parser = when::time)]
     expires_before: Option<SystemTime>,
-    /// Only keys that were not used since this time, such as 90d ago.
+    /// Only keys whose last use was before this time, such as 90d ago. Keys that were never used
+    /// have an option of their own.
     #[arg(long, value_name = "WHEN", value_parser = when::past, conflicts_with = "never_used")]
-    unused_since: Option<SystemTime>,
+    used_before: Option<SystemTime>,
     /// Only keys that were never used.
     #[arg(long)]
     never_used: bool,
@@ -138,7 +139,7 @@ impl Args {
             })
         });
         filter = self.expires_before.into_iter().fold(filter, KeyFilter::expires_before);
-        filter = self.unused_since.into_iter().fold(filter, KeyFilter::used_before);
+        filter = self.used_before.into_iter().fold(filter, KeyFilter::used_before);
         if self.never_used {
             filter = filter.never_used();
         }

@@ -6,7 +6,7 @@ use clap::Args as ClapArgs;
 use serde_json::json;
 use tower_api_key::{
     KeyManager,
-    manage::{Actor, SweepPolicy, SweepResult},
+    manage::{Actor, EventCursor, KeyEvent, KeyEventKind, SweepPolicy, SweepResult},
 };
 
 use crate::{
@@ -33,6 +33,8 @@ pub(crate) struct Args {
 
 /// How often a signal is looked for.
 const STEP: Duration = Duration::from_millis(50);
+/// The most events that are read at once.
+const PAGE: usize = 1_000;
 
 pub(crate) async fn run(args: &Args, session: &Session, global: &Global) -> Result<(), Failure> {
     let policy =
@@ -50,11 +52,14 @@ pub(crate) async fn run(args: &Args, session: &Session, global: &Global) -> Resu
     let SweepResult { disabled, removed, .. } = counted;
     input::confirm(&format!("Disable {disabled} keys and remove {removed} keys?"), global.yes)?;
     let _protection = Protection::new();
+    let begin = session.manager.newest_event().await?;
     let done = tokio::select! {
         done = sweep(&session.manager, &actor, policy) => done?,
         () = signal() => {
-            let why = "interrupted: some keys are changed. Run the same command again for the others";
-            return Err(Failure::Interrupted(why.to_owned()));
+            // The batch that has begun may still be counted by its events, or not.
+            let changed = changed_since(session, begin).await?;
+            let why = format!("interrupted: at least {changed} keys are changed. Run the same command again for the others");
+            return Err(Failure::Interrupted(why));
         }
     };
     report(done, true, global)
@@ -65,6 +70,20 @@ async fn sweep(manager: &KeyManager, actor: &Actor, policy: SweepPolicy) -> Resu
     let done = manager.sweep(actor, policy).await;
     bar.finish_and_clear();
     Ok(done?)
+}
+
+/// Returns how many keys were disabled or removed after this event.
+async fn changed_since(session: &Session, begin: Option<EventCursor>) -> Result<usize, Failure> {
+    let (mut cursor, mut changed) = (begin.unwrap_or(EventCursor::START), 0);
+    loop {
+        let events = session.manager.events_since(cursor, PAGE).await?.unwrap_or_default();
+        let is_change = |event: &&KeyEvent| matches!(event.kind(), KeyEventKind::Disabled | KeyEventKind::Removed);
+        changed += events.iter().filter(is_change).count();
+        match events.last().and_then(KeyEvent::cursor) {
+            Some(last) if events.len() == PAGE => cursor = last,
+            _ => return Ok(changed),
+        }
+    }
 }
 
 async fn signal() {

@@ -14,7 +14,8 @@ struct Body {
 /// Reads all keys, each with its line if the input has a line for each. An error has the line, and
 /// repeats no value.
 pub(crate) fn entries(input: &[u8]) -> Result<Vec<(usize, Entry)>, String> {
-    let input = input.trim_ascii();
+    // Some programs begin a file with a byte order mark.
+    let input = input.strip_prefix(b"\xef\xbb\xbf").unwrap_or(input).trim_ascii();
     if input.starts_with(b"[") {
         let keys: Vec<Entry> = serde_json::from_slice(input).map_err(|error| why(&error, 0))?;
         return Ok((1..).zip(keys).collect());
@@ -68,6 +69,7 @@ mod tests {
             (format!("{key}\n\n{key}\n"), vec![1, 3]),
             (format!("[{key},\n{key}]"), vec![1, 2]),
             (format!("{{\n\"keys\": [{key}]}}"), vec![1]),
+            (format!("\u{feff}{key}"), vec![1]),
             (key, vec![1]),
             (String::new(), vec![]),
         ] {

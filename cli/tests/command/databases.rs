@@ -1,10 +1,15 @@
 //! Databases that cannot be used, and several processes at once.
 
-use std::process::Child;
+use std::{
+    io::{BufRead, BufReader},
+    process::Child,
+    thread::sleep,
+    time::Duration,
+};
 
 use sqlx::{Connection, PgConnection, SqliteConnection};
 
-use crate::support::{World, on_both};
+use crate::support::{World, on_both, signal};
 
 on_both!(twenty_processes_issue_at_once, tables_of_a_newer_version_are_refused);
 
@@ -25,6 +30,21 @@ fn tables_of_a_newer_version_are_refused(world: &World) {
         let refused = world.fails(5, args, "");
         assert!(refused.contains("newer version of tower-api-key"), "{refused}");
     }
+}
+
+/// The library's default is 90 days, and with two settings the shorter one counts.
+#[test]
+fn old_events_are_kept() {
+    let world = World::sqlite();
+    let (id, _) = world.issue(&["bot"]);
+    sql(&world, "update api_key_events set at = 0");
+    let mut follow = world.command(&["events", "--follow"]).spawn().unwrap();
+    BufReader::new(follow.stdout.as_mut().unwrap()).read_line(&mut String::new()).unwrap();
+    // Longer than a manager takes to begin its upkeep.
+    sleep(Duration::from_millis(500));
+    signal(&follow, "INT");
+    follow.wait().unwrap();
+    assert_eq!(world.json(&["events", "--key", &id]).len(), 1);
 }
 
 /// Several processes create the database, and one of them issues the first key.

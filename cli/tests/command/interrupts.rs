@@ -10,7 +10,7 @@ use crate::support::{World, many, on_both, signal};
 
 const KEYS: usize = 500;
 
-on_both!(an_interrupted_import_is_whole_and_goes_on);
+on_both!(an_interrupted_import_is_whole_and_goes_on, a_command_that_waits_ends_at_once);
 
 fn an_interrupted_import_is_whole_and_goes_on(world: &World) {
     let file = world.file("keys.jsonl", many(KEYS));
@@ -35,11 +35,11 @@ fn an_interrupted_import_is_whole_and_goes_on(world: &World) {
     assert_eq!((run.code, world.json(&["list"]).len()), (0, KEYS), "{run:?}");
 }
 
-#[test]
-fn a_command_that_waits_ends_at_once() {
-    let world = World::sqlite();
+fn a_command_that_waits_ends_at_once(world: &World) {
     world.issue(&["bot"]);
-    let find = world.command(&["find"]).spawn().unwrap();
+    let mut find = world.command(&["find"]).spawn().unwrap();
+    // It stays open, so that the command waits.
+    let _stdin = find.stdin.take();
     let mut follow = world.command(&["events", "--follow"]).spawn().unwrap();
     let mut lines = BufReader::new(follow.stdout.take().unwrap()).lines();
     assert!(lines.next().unwrap().unwrap().contains("issued"), "it begins with the latest events");

@@ -57,6 +57,13 @@ fn a_key_is_issued_listed_shown_and_found(world: &World) {
     assert_eq!(world.json(&["list", "--user", "alice"])[0]["id"], laptop);
     assert_eq!(world.json(&["list", "--bots", "--name", "night", "--expires-before", "91d"]).len(), 1);
     assert_eq!(world.json(&["list", "--expires-before", "89d"]).len(), 0);
+    assert_eq!(world.json(&["list", "--never-used", "--metadata", "team=core"])[0]["id"], laptop);
+    assert_eq!(world.json(&["list", "--used-before", "1d"]).len(), 0);
+    assert_eq!(
+        world.json(&["list", "--created-by", "user ada", "--created-after", "1h", "--order", "name"])[0]["id"],
+        laptop
+    );
+    assert_eq!(world.json(&["list", "--limit", "1"]).len(), 1);
     let shown = &world.json(&["show", &laptop])[0];
     for (member, value) in [
         ("owner", json!("alice")),

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::support::World;
+use crate::support::{World, on_both};
 
 const TABLE: &str = r#"
 [[routes]]
@@ -24,9 +24,9 @@ path = "/health"
 access = "open"
 "#;
 
-#[test]
-fn the_answer_has_the_status_and_the_reason() {
-    let world = World::sqlite();
+on_both!(the_answer_has_the_status_and_the_reason);
+
+fn the_answer_has_the_status_and_the_reason(world: &World) {
     let table = world.file("table.toml", TABLE);
     let (_, key) = world.issue(&["bot", "--grant", "links:read", "--grant", "project:7:read"]);
     let (_, local) = world.issue(&["local", "--allow-from", "192.0.2.0/24"]);

@@ -82,7 +82,12 @@ impl World {
         let keys = self.keys.lock().unwrap();
         assert!(!keys.iter().any(|key| args.iter().any(|arg| arg.contains(key))), "a key is an argument");
         let mut command = Command::new(env!("CARGO_BIN_EXE_tower-api-key"));
-        command.args(args).env("DATABASE_URL", &self.url).env("USER", "ada").current_dir(self.folder.path());
+        command
+            .args(args)
+            .env("DATABASE_URL", &self.url)
+            .env("USER", "ada")
+            .env_remove("SUDO_USER")
+            .current_dir(self.folder.path());
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         command
     }

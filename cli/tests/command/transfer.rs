@@ -131,6 +131,15 @@ fn a_wrong_line_is_named_and_nothing_is_imported() {
     assert_eq!(world.ok_with(&["import", "-"], ""), "0 of 0 keys imported; 0 stored before, 0 expired\n");
 }
 
+/// The library's limit of 1,000 keys of an organization is for callers with a key.
+#[test]
+#[ignore = "needs PostgreSQL"]
+fn an_operator_has_no_limit_of_keys() {
+    let world = World::postgres();
+    let file = world.file("keys.jsonl", many(1_001));
+    assert!(world.ok(&["import", &file, "--yes"]).starts_with("1001 of 1001 keys imported"));
+}
+
 #[test]
 fn many_keys_are_imported_only_after_a_confirmation() {
     let world = World::sqlite();
