@@ -76,6 +76,7 @@ fn a_module_does_not_know_the_modules_to_its_right() {
         ("openapi", &["use tower", "axum", "store::", "record::", "principal::", "layer::", "manage::"]),
         ("client/", &["store::", "record::", "principal::", "guard::", "manage::", "rejection::", "observe::"]),
         ("client/", &["use tower::", "crate::layer", " layer::", "{layer::", "extensions"]),
+        ("gateway/", &["use tower::", "store::", "manage::", "observe::", "limit::"]),
         ("address/", &["use tower", "store::", "record::", "principal::", "layer::", "limit::", "rejection::"]),
         ("body.rs", &["use tower", "crate::"]),
         ("path", &["use tower", "crate::"]),

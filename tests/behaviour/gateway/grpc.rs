@@ -338,3 +338,20 @@ async fn the_address_of_the_client_is_that_of_envoys_peer() {
         assert_eq!(answer.ok.is_some(), is_allowed, "{peer} {forwarded}");
     }
 }
+
+/// Envoy writes the scheme of the connection to it.
+#[tokio::test]
+async fn the_transport_is_that_which_envoy_writes() {
+    let gateway = gateway(|layer| layer.require_tls(tower_api_key::TransportSource::server()), table());
+    for (schemes, is_allowed) in
+        [(vec!["https"], true), (vec!["http"], false), (vec![], false), (vec!["https", "http"], false)]
+    {
+        let mut question = CheckRequest::about(&original("GET", "/links", &[]), "192.0.2.7");
+        let lines =
+            [("x-api-key", LIVE)].into_iter().chain(schemes.iter().map(|scheme| ("x-forwarded-proto", *scheme)));
+        let header =
+            |(key, value): (&str, &str)| Header { key: key.to_owned(), value: value.to_owned(), raw_value: vec![] };
+        question.http().header_map = Some(HeaderMap { headers: lines.map(header).collect() });
+        assert_eq!(check(&gateway, question).await.ok.is_some(), is_allowed, "{schemes:?}");
+    }
+}
