@@ -4,7 +4,10 @@
 //! Traefik: `pkg/middlewares/auth/forward.go`. APISIX: `apisix/plugins/forward-auth.lua`.
 
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
-use tower_api_key::gateway::{Gateway, GatewayKind};
+use tower_api_key::{
+    gateway::{Gateway, GatewayKind},
+    layer::ApiKeyLayerBuilder,
+};
 
 use super::{Answered, ask, layer, original, router, table};
 use crate::support::{LIVE, UNKNOWN};
@@ -17,12 +20,11 @@ fn listed(heading: &str, list: &str) -> Vec<HeaderName> {
     let block = section.split("```").nth(1).unwrap();
     let (_, rest) = block.split_once(&format!("{list}:")).unwrap();
     let line = rest.lines().next().unwrap().trim();
-    let names: Vec<&str> = match line.strip_prefix('[') {
-        Some(names) => names.trim_end_matches(']').split(", ").collect(),
-        None => {
-            let items = rest.lines().skip(1).map_while(|line| line.trim().strip_prefix("- "));
-            items.map(|item| item.split_whitespace().next().unwrap()).collect()
-        }
+    let names: Vec<&str> = if let Some(names) = line.strip_prefix('[') {
+        names.trim_end_matches(']').split(", ").collect()
+    } else {
+        let items = rest.lines().skip(1).map_while(|line| line.trim().strip_prefix("- "));
+        items.map(|item| item.split_whitespace().next().unwrap()).collect()
     };
     assert!(names.len() > 1, "{list}: {names:?}");
     names.into_iter().map(|name| name.parse().unwrap()).collect()
@@ -42,7 +44,7 @@ fn write_forwarded(headers: &mut HeaderMap, client: &Request<()>) {
 }
 
 async fn answer(kind: GatewayKind, headers: HeaderMap) -> Answered {
-    let gateway = Gateway::new(&layer(|layer| layer.optional()), table());
+    let gateway = Gateway::new(&layer(ApiKeyLayerBuilder::optional), table());
     let mut question = Request::get("/ask").body(axum::body::Body::empty()).unwrap();
     *question.headers_mut() = headers;
     ask(router(&gateway, kind), kind, question).await
