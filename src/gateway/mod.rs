@@ -36,9 +36,9 @@
 //! | `X-Auth-Environment`  | the environment                                                     |
 //! | `X-Auth-Scope`        | the permissions: `links:create links:read`                          |
 //!
-//! A 200 has all of them. One is empty if the key has no such value, or if the request needs no key:
-//! an anonymous request, a skipped path, an open route, a preflight. So a gateway replaces what the
-//! client has sent under these names.
+//! A 200 has all of them. One is empty if the key has no such value, or if the request needs no
+//! key: an anonymous request, a skipped path, an open route, a preflight. So a gateway replaces
+//! what the client has sent under these names.
 //!
 //! Spaces, percent signs and all characters but visible ASCII are percent-encoded; in a scope also
 //! quotes, backslashes, the colons of an action, and a `*` that is no wildcard. A scope has at most
@@ -47,7 +47,8 @@
 //!
 //! # Rules
 //!
-//! - A refusal is never a 2xx, also if the layer [serves gRPC](crate::layer::ApiKeyLayerBuilder::grpc).
+//! - A refusal is never a 2xx, also if the layer serves
+//!   [gRPC](crate::layer::ApiKeyLayerBuilder::grpc).
 //! - A place in a limit on [requests at the same time](crate::limit::Limit::concurrency) is free
 //!   again after the answer, not after the request. Such a limit bounds the questions only: use the
 //!   limits of the gateway, or protect the service itself with the layer.
@@ -147,8 +148,8 @@ impl Gateway {
     /// Returns a router that answers a gateway of this kind. It takes every method and every path.
     /// Nest it under a path, for example at `/nginx`.
     ///
-    /// For Envoy, use `nest_service`: `nest("/envoy", ..)` does not serve `/envoy/`, so the original
-    /// path `/` would be refused with 404.
+    /// For Envoy, use `nest_service`: `nest("/envoy", ..)` does not serve `/envoy/`, so the
+    /// original path `/` would be refused with 404.
     pub fn router<S: Clone + Send + Sync + 'static>(&self, kind: GatewayKind) -> Router<S> {
         let (gateway, preset) = (self.clone(), kind.preset());
         let answer = move |request: Request| {
@@ -199,10 +200,10 @@ impl Shared {
 
 /// Writes a refusal in the form that the gateway understands.
 fn refused(preset: &Preset, mut response: Response) -> Response {
-    let (status, told) = preset.refusals.answer(response.status());
+    let (status, for_client) = preset.refusals.answer(response.status());
     *response.status_mut() = status;
-    if let Some(told) = told {
-        response.headers_mut().insert(AUTH_STATUS, told);
+    if let Some(for_client) = for_client {
+        response.headers_mut().insert(AUTH_STATUS, for_client);
     }
     response
 }

@@ -36,7 +36,7 @@ pub(super) enum Answer {
     Refused { head: Parts, body: Body },
 }
 
-/// Stands for the service: it answers 200 with the identity.
+/// Takes the place of the service: it answers 200 with the identity.
 #[derive(Clone, Copy)]
 struct Admit;
 

@@ -77,6 +77,7 @@ fn a_module_does_not_know_the_modules_to_its_right() {
         ("client/", &["store::", "record::", "principal::", "guard::", "manage::", "rejection::", "observe::"]),
         ("client/", &["use tower::", "crate::layer", " layer::", "{layer::", "extensions"]),
         ("dashboard/", &["use tower::", "store::Key", "limit::", "observe::", "key::ApiKeyLayer"]),
+        ("gateway/", &["use tower::", "store::", "manage::", "observe::", "limit::"]),
         ("address/", &["use tower", "store::", "record::", "principal::", "layer::", "limit::", "rejection::"]),
         ("body.rs", &["use tower", "crate::"]),
         ("path", &["use tower", "crate::"]),

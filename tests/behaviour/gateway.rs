@@ -1,9 +1,12 @@
 //! The answers to gateways: for each kind, and as a property over settings and requests.
 
 mod attacks;
+mod contracts;
 #[cfg(feature = "gateway-grpc")]
 mod grpc;
 mod kinds;
+#[cfg(feature = "limits")]
+mod limits;
 mod same_as_direct;
 mod verification;
 

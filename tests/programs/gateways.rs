@@ -28,6 +28,9 @@ const LIMITED: &str = "live_limitedSOoRi4A9spHcVY5ncnsD";
 /// A key that is accepted from 127.0.0.5 only.
 const BOUND: &str = "live_boundSOoRi4A9spHcVY5ncnsDkx";
 
+/// Starts a gateway with these ports.
+type Start = fn([u16; 4]) -> Program;
+
 /// A key service, a gateway, and a service behind it.
 struct Setup {
     store: FaultyStore,
@@ -135,7 +138,7 @@ async fn envoy_over_grpc_with_the_configuration_of_the_guide() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs nginx, Caddy, Envoy and Python"]
 async fn without_the_key_service_every_request_is_refused() {
-    let starts: [(fn([u16; 4]) -> Program, u16); 4] = [
+    let starts: [(Start, u16); 4] = [
         (programs::nginx, 500),
         (programs::caddy, 502),
         (|ports| programs::envoy("Envoy over HTTP", ports), 503),

@@ -25,7 +25,7 @@ use tonic_prost::ProstCodec;
 use tower_service::Service;
 
 use super::{Gateway, original::parse_target, stack::Answer, stripped::Stripped};
-use crate::{address::PeerAddress, rejection::Rejection};
+use crate::{address::PeerAddress, rejection::Rejection, transport::Transport};
 use messages::{
     AttributeContext, CheckRequest, CheckResponse, DeniedHttpResponse, Header, HeaderOption, HttpRequest, HttpResponse,
     HttpStatus, OkHttpResponse, Status,
@@ -39,7 +39,10 @@ use messages::{
 /// removed from the request: headers, cookies and query parameters. Only a key among the protocols
 /// of a WebSocket client stays.
 ///
-/// The address of the peer is that of Envoy's peer, as Envoy says.
+/// The address of the peer is that of Envoy's peer, as Envoy says. The transport is the
+/// `X-Forwarded-Proto` that Envoy has written: for
+/// [`require_tls`](crate::layer::ApiKeyLayerBuilder::require_tls), use
+/// [`TransportSource::server`](crate::TransportSource::server).
 ///
 /// ```no_run
 /// use tower_api_key::{ApiKeyLayer, Require, gateway::Gateway, store::StaticKeys};
@@ -128,8 +131,12 @@ impl UnaryService<CheckRequest> for Check {
 
 impl Gateway {
     async fn check(&self, question: CheckRequest) -> CheckResponse {
+        let http = question.attributes.as_ref().and_then(|attributes| attributes.request.as_ref()?.http.as_ref());
+        if http.is_none_or(|http| http.method.is_empty() || http.path.is_empty()) {
+            // The log entry of the rejection names the cause.
+            drop(Rejection::broken("a CheckRequest has no method or no path, so it is denied with 500"));
+        }
         let Some(original) = question.attributes.and_then(original) else {
-            drop(Rejection::broken("a CheckRequest has no method or path that can be read, so it is denied with 500"));
             return denied(StatusCode::INTERNAL_SERVER_ERROR, &HeaderMap::new(), String::new());
         };
         let stripped = self.0.stripper.strip(original.headers(), original.uri());
@@ -175,7 +182,18 @@ fn original(attributes: AttributeContext) -> Option<Request<()>> {
     if let Some(peer) = peer {
         request.extensions_mut().insert(PeerAddress(peer));
     }
+    let transport = transport(request.headers());
+    request.extensions_mut().insert(transport);
     Some(request)
+}
+
+/// Returns how the request came to Envoy.
+fn transport(headers: &HeaderMap) -> Transport {
+    let mut schemes = headers.get_all("x-forwarded-proto").iter();
+    match (schemes.next(), schemes.next()) {
+        (Some(scheme), None) if scheme.as_bytes().eq_ignore_ascii_case(b"https") => Transport::Tls,
+        _ => Transport::Clear,
+    }
 }
 
 fn admitted(identity: &HeaderMap, stripped: Stripped) -> CheckResponse {

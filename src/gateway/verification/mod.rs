@@ -30,8 +30,10 @@ use crate::{guard::Require, layer::ApiKeyLayer};
 /// [`ApiKeyLayer`]. It may be the layer whose keys are verified.
 ///
 /// A verified key counts as one request of the key: the settings, limits and observers of the layer
-/// apply. The answer to an unknown, a revoked and an expired key is the same, and no answer to a
-/// key that is rejected says `active: true`. No answer contains a key, and none may be cached.
+/// apply. [`limit_failures`](crate::layer::ApiKeyLayerBuilder::limit_failures) counts by the
+/// `client_address`, and all keys without one together. The answer to an unknown, a revoked and an
+/// expired key is the same, and no answer to a key that is rejected says `active: true`. No answer
+/// contains a key, and none may be cached.
 ///
 /// # `POST /introspect`
 ///

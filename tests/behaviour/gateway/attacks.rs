@@ -7,6 +7,7 @@ use tower_api_key::{
     address::{Network, PeerAddress},
     gateway::{Gateway, GatewayKind},
     guard::host_of,
+    layer::ApiKeyLayerBuilder,
     store::MemoryStore,
 };
 
@@ -54,7 +55,7 @@ async fn a_header_that_is_missing_or_twice_or_no_target_is_500() {
     for kind in KINDS {
         let original = original("GET", "/health", &[("x-api-key", LIVE)]);
         for name in own(kind) {
-            let gateway = Gateway::new(&layer(|layer| layer.optional()), table());
+            let gateway = Gateway::new(&layer(ApiKeyLayerBuilder::optional), table());
             let good = || question(kind, &original);
             assert_eq!(ask(router(&gateway, kind), kind, good()).await.status, 200);
             let mut missing = good();
@@ -63,18 +64,10 @@ async fn a_header_that_is_missing_or_twice_or_no_target_is_500() {
             let again = twice.headers()[*name].clone();
             twice.headers_mut().append(*name, again);
             let mut wrong = vec![missing, twice];
-            let values: &[&[u8]] = match name.ends_with("method") {
-                true => &[b"", b"GET POST", b"G\xffT", b"GET,DELETE"],
-                false => &[
-                    b"",
-                    b"health",
-                    b"example.com:80",
-                    b"/health#x",
-                    b"/a b",
-                    b"mailto:x",
-                    b"?x",
-                    b"/health,/admin\x7f",
-                ],
+            let values: &[&[u8]] = if name.ends_with("method") {
+                &[b"", b"GET POST", b"G\xffT", b"GET,DELETE"]
+            } else {
+                &[b"", b"health", b"example.com:80", b"/health#x", b"/a b", b"mailto:x", b"?x", b"/health,/admin\x7f"]
             };
             for value in values {
                 let mut other = good();

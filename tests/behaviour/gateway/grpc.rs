@@ -260,11 +260,11 @@ async fn each_refusal_has_its_status_and_its_headers() {
         (limited(), original("GET", "/links", &[("x-api-key", LIVE)]), 429, 7, Some("retry-after")),
         (unavailable(), original("GET", "/links", &[("x-api-key", LIVE)]), 503, 7, Some("retry-after")),
     ] {
-        let gateway = gateway(|layer| layer.grpc(), guard);
+        let gateway = gateway(ApiKeyLayerBuilder::grpc, guard);
         let answer = check(&gateway, CheckRequest::about(&original, "192.0.2.7")).await;
         let denied = answer.denied.unwrap();
         assert_eq!((denied.status.unwrap().code, answer.status.unwrap().code), (status, code));
-        assert_eq!(header.is_none_or(|header| values(&denied.headers).contains_key(header)), true, "{status}");
+        assert!(header.is_none_or(|header| values(&denied.headers).contains_key(header)), "{status}");
         assert!(original.headers().contains_key("te") || denied.body.contains(&status.to_string()), "{}", denied.body);
     }
 }
@@ -291,7 +291,7 @@ async fn each_line_of_raw_headers_counts() {
 
 #[tokio::test]
 async fn a_message_that_cannot_be_read_is_denied_with_500() {
-    let gateway = gateway(|layer| layer.optional(), Require::table().open("/{*rest}").open("/").build().unwrap());
+    let gateway = gateway(ApiKeyLayerBuilder::optional, Require::table().open("/{*rest}").open("/").build().unwrap());
     let good = || CheckRequest::about(&original("GET", "/", &[]), "192.0.2.7");
     assert!(check(&gateway, good()).await.ok.is_some());
     let edits: [fn(&mut CheckRequest); 6] = [
@@ -311,7 +311,7 @@ async fn a_message_that_cannot_be_read_is_denied_with_500() {
 
 #[tokio::test]
 async fn another_method_is_unimplemented() {
-    let gateway = gateway(|layer| layer.optional(), Require::authenticated());
+    let gateway = gateway(ApiKeyLayerBuilder::optional, Require::authenticated());
     let path = "/envoy.service.auth.v3.Authorization/Other";
     let answer = call(&gateway, path, CheckRequest::default()).await;
     assert_eq!(answer.unwrap_err().code(), Code::Unimplemented);
@@ -336,5 +336,22 @@ async fn the_address_of_the_client_is_that_of_envoys_peer() {
         let headers = [("x-api-key", LIVE), ("x-forwarded-for", forwarded)];
         let answer = check(&gateway, CheckRequest::about(&original("GET", "/", &headers), peer)).await;
         assert_eq!(answer.ok.is_some(), is_allowed, "{peer} {forwarded}");
+    }
+}
+
+/// Envoy writes the scheme of the connection to it.
+#[tokio::test]
+async fn the_transport_is_that_which_envoy_writes() {
+    let gateway = gateway(|layer| layer.require_tls(tower_api_key::TransportSource::server()), table());
+    for (schemes, is_allowed) in
+        [(vec!["https"], true), (vec!["http"], false), (vec![], false), (vec!["https", "http"], false)]
+    {
+        let mut question = CheckRequest::about(&original("GET", "/links", &[]), "192.0.2.7");
+        let lines =
+            [("x-api-key", LIVE)].into_iter().chain(schemes.iter().map(|scheme| ("x-forwarded-proto", *scheme)));
+        let header =
+            |(key, value): (&str, &str)| Header { key: key.to_owned(), value: value.to_owned(), raw_value: vec![] };
+        question.http().header_map = Some(HeaderMap { headers: lines.map(header).collect() });
+        assert_eq!(check(&gateway, question).await.ok.is_some(), is_allowed, "{schemes:?}");
     }
 }

@@ -126,7 +126,7 @@ async fn a_refusal_of_grpc_is_never_a_2xx() {
                 for (key, status) in [(UNKNOWN, 401), ("", 401), (LIVE, 403)] {
                     let headers = [("content-type", content_type), ("te", te), ("x-api-key", key)];
                     let original = original("POST", "/admin", &headers);
-                    let answer = ask_with(kind, |layer| layer.grpc(), table(), &original).await;
+                    let answer = ask_with(kind, ApiKeyLayerBuilder::grpc, table(), &original).await;
                     assert_eq!(answer.status, status, "{kind:?} {content_type}");
                 }
             }
@@ -136,7 +136,7 @@ async fn a_refusal_of_grpc_is_never_a_2xx() {
             parts.headers.get("content-type").is_some_and(|own| own == "application/grpc")
         });
         let original = original("POST", "/x.Y/Z", &[("content-type", "application/grpc"), ("x-api-key", LIVE)]);
-        assert_eq!(ask_with(kind, |layer| layer.grpc(), guard, &original).await.status, 200, "{kind:?}");
+        assert_eq!(ask_with(kind, ApiKeyLayerBuilder::grpc, guard, &original).await.status, 200, "{kind:?}");
     }
 }
 

@@ -13,6 +13,7 @@ use super::{KINDS, ask, layer, question, router, table};
 use crate::support::{LIVE, UNKNOWN};
 
 #[derive(Clone, Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "each is a setting of its own")]
 struct Setting {
     optional: bool,
     skip: bool,

@@ -14,7 +14,7 @@ const GUIDE: &str = include_str!("../../../docs/guide/src/gateways.md");
 /// A running program. Dropping it ends it. It also ends when this process ends, however that
 /// happens.
 pub struct Program {
-    program: Child,
+    process: Child,
     watch: Child,
     _folder: Option<TempDir>,
 }
@@ -27,18 +27,18 @@ pub struct Service {
 
 impl Program {
     fn start(command: &mut Command, what: &str, folder: Option<TempDir>) -> Self {
-        let program = command.stdin(Stdio::null()).spawn().unwrap_or_else(|error| panic!("{what}: {error}"));
+        let process = command.stdin(Stdio::null()).spawn().unwrap_or_else(|error| panic!("{what}: {error}"));
         let mut watch = Command::new("sh");
-        watch.args(["-c", "read _; kill -KILL \"$1\" 2>/dev/null", "sh", &program.id().to_string()]);
+        watch.args(["-c", "read _; kill -KILL \"$1\" 2>/dev/null", "sh", &process.id().to_string()]);
         let watch = watch.stdin(Stdio::piped()).spawn().expect("sh");
-        Self { program, watch, _folder: folder }
+        Self { process, watch, _folder: folder }
     }
 }
 
 impl Drop for Program {
     fn drop(&mut self) {
-        let _ = self.program.kill();
-        let _ = self.program.wait();
+        let _ = self.process.kill();
+        let _ = self.process.wait();
         drop(self.watch.stdin.take());
         let _ = self.watch.wait();
     }
@@ -52,7 +52,7 @@ impl Service {
         command.arg(script).stdout(Stdio::piped());
         let mut program = Program::start(&mut command, "python3 is not installed", None);
         let mut line = String::new();
-        let output = program.program.stdout.take().expect("its output");
+        let output = program.process.stdout.take().expect("its output");
         BufReader::new(output).read_line(&mut line).expect("its port");
         Self { port: line.trim().parse().expect("a port"), _program: program }
     }
