@@ -66,13 +66,13 @@ impl DashboardBuilder {
         self
     }
 
-    /// Reads the session of your application. The closure gets the head of each request that needs a
-    /// session, and returns the actor of the user.
+    /// Reads the session of your application. The closure gets the head of each request that needs
+    /// a session, and returns the actor of the user.
     ///
     /// The actor decides what the user sees: its organization, its permissions, and
     /// [`Actor::own_keys_only`] for a member. Take all of it from your session, never from the
-    /// request. `None` is answered with 401, an error with 503; so is a closure that panics or takes
-    /// longer than 5 s.
+    /// request. `None` is answered with 401, an error with 503; so is a closure that panics or
+    /// takes longer than 5 s.
     ///
     /// ```
     /// use axum::Router;

@@ -40,24 +40,26 @@
 //! The page sends the key once, in a header, through the layer. The response sets a cookie that no
 //! script can read and no other site can send. The server stores the id and the version of the key,
 //! and reads the key on every request. Any change of the key ends its sessions for good: enabling a
-//! disabled key does not restore them. A session ends after 8 hours. It has no more permissions than
-//! the key had at the sign-in, and a key with a list of addresses keeps to it.
+//! disabled key does not restore them. A session ends after 8 hours. It has no more permissions
+//! than the key had at the sign-in, and a key with a list of addresses keeps to it.
 //!
 //! Sessions are in the memory of one process. On several nodes, let the load balancer send a
 //! browser to the same node, or use the sessions of your application.
 //!
-//! Cookies are shared by the ports of a host: a server on another port can set cookies here. So each
-//! router chooses a random cookie name, which others cannot guess and overwrite. The server reads
-//! every cookie of that name, ignores those without a session, and uses the session that began
-//! first. A sign-in makes a new secret and ends the sessions that the browser presented. With
-//! [`secure_cookies`](DashboardBuilder::secure_cookies), the default, the cookie is `Secure` and its
-//! name begins with `__Host-`, so only this host can set it, over TLS.
+//! Cookies are shared by the ports of a host: a server on another port can set cookies here. So
+//! each router chooses a random cookie name, which others cannot guess and overwrite. The server
+//! reads every cookie of that name, ignores those without a session, and uses the session that
+//! began first. A sign-in makes a new secret and ends the sessions that the browser presented. With
+//! [`secure_cookies`](DashboardBuilder::secure_cookies), the default, the cookie is `Secure` and
+//! its name begins with `__Host-`, so only this host can set it, over TLS. Over plain HTTP, a
+//! server on another port can read it when the browser visits that server.
 //!
 //! # Requests of other sites
 //!
-//! Every change needs `Content-Type: application/json`, which another site cannot send without CORS,
-//! and requests that a browser marks as cross-site are rejected (`Sec-Fetch-Site`, `Origin`). This
-//! holds for the sessions of your application too, whatever the `SameSite` of their cookies is.
+//! Every change needs `Content-Type: application/json`, which another site cannot send without
+//! CORS. Requests that a browser marks as cross-site are rejected (`Sec-Fetch-Site`, `Origin`).
+//! This holds for the sessions of your application too, whatever the `SameSite` of their cookies
+//! is.
 //!
 //! # Colours and name
 //!

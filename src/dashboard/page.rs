@@ -96,8 +96,8 @@ impl Page {
     }
 }
 
-/// Returns the path of the router, relative to the address of the page. So the page works at `/keys`
-/// and at `/keys/`, and behind a proxy that removes a prefix.
+/// Returns the path of the router, relative to the address of the page. So the page works at
+/// `/keys` and at `/keys/`, and behind a proxy that removes a prefix.
 fn base(path: &str) -> String {
     match path.rsplit('/').next() {
         None | Some("") => String::new(),

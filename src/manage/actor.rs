@@ -1,8 +1,6 @@
 //! The actor of a management call, with its permissions and bounds.
 
 mod reach;
-#[cfg(feature = "dashboard")]
-mod session;
 
 use std::time::SystemTime;
 
