@@ -48,7 +48,7 @@ fn one_key(input: &[u8]) -> Result<ApiKey, Failure> {
     ApiKey::new(text).or_else(|_| usage("the input cannot be a key, which has at most 4096 visible characters"))
 }
 
-/// Reads a file, or the standard input for `-`. The copy in memory is wiped, since it may have keys.
+/// Reads a file, or the standard input for `-`. The copy in memory is wiped: it may have keys.
 pub(crate) fn file(path: &Path) -> Result<Zeroizing<Vec<u8>>, Failure> {
     let mut bytes = Zeroizing::new(Vec::new());
     if path == Path::new("-") {

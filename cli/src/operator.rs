@@ -27,7 +27,8 @@ impl Operator {
         let name = match name {
             Some(name) if is_name(&name) => name,
             Some(_) => {
-                let why = "the name of an operator has 1 to 100 characters, without spaces at its ends and control characters";
+                let why =
+                    "the name of an operator has 1 to 100 characters, no space at either end, and no control character";
                 return Err(Failure::Usage(why.to_owned()));
             }
             None => from_system().unwrap_or_else(|| "operator".to_owned()),

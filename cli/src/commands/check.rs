@@ -42,7 +42,7 @@ pub(crate) struct Args {
 #[derive(Serialize)]
 struct Answer {
     accepted: bool,
-    /// The status of the response; 200 stands for the response of the service.
+    /// The status of the response; an accepted request has 200 here.
     status: u16,
     /// Why the request would be rejected.
     reason: Option<&'static str>,

@@ -15,7 +15,9 @@ use crate::{
 
 /// The rules. Without `--apply`, the command only counts the keys.
 #[derive(ClapArgs, Debug)]
-#[command(group = clap::ArgGroup::new("rules").required(true).multiple(true).args(["disable_unused_for", "remove_ended_for"]))]
+#[command(group = clap::ArgGroup::new("rules").required(true).multiple(true).args([
+    "disable_unused_for", "remove_ended_for",
+]))]
 pub(crate) struct Args {
     /// Disable active keys that were not used for this time, such as 90d.
     #[arg(long, value_name = "DURATION", value_parser = when::duration)]
@@ -58,7 +60,7 @@ pub(crate) async fn run(args: &Args, session: &Session, global: &Global) -> Resu
         () = signal() => {
             // The batch that has begun may still be counted by its events, or not.
             let changed = changed_since(session, begin).await?;
-            let why = format!("interrupted: at least {changed} keys are changed. Run the same command again for the others");
+            let why = format!("interrupted: at least {changed} keys are changed. Run the command again for the others");
             return Err(Failure::Interrupted(why));
         }
     };

@@ -38,8 +38,22 @@ fn prefixes_environments_and_the_mask_are_those_of_the_file() {
     let config = world.file(
         "config.toml",
         format!(
-            "[database]\nurl = \"{}\"\ntable_prefix = \"acme_\"\n[keys]\nprefix = \"acme\"\nmask = \"last-four\"\nkeys_per_user = 1\n\
-             environments = {{ test = \"acme_test\" }}\n[[keys.expiry]]\nfor = \"users\"\nmax = \"30d\"\nrequired = true\n",
+            r#"
+[database]
+url = "{}"
+table_prefix = "acme_"
+
+[keys]
+prefix = "acme"
+mask = "last-four"
+keys_per_user = 1
+environments = {{ test = "acme_test" }}
+
+[[keys.expiry]]
+for = "users"
+max = "30d"
+required = true
+"#,
             world.url
         ),
     );

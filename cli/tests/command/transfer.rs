@@ -82,7 +82,10 @@ fn an_export_with_digests_is_imported_whole(world: &World) {
 fn keys_of_another_system_are_imported_by_their_texts(world: &World) {
     let config = world.file("config.toml", "[keys]\nprefix = \"acme\"\naccept_any_format = true\n");
     let keys = json!({"keys": [
-        {"key": "51FwqftsmMDHHbJAMEXXHCgG", "name": "legacy", "permissions": {"links": ["read"]}, "created_at": "2020-01-01T00:00:00Z"},
+        {
+            "key": "51FwqftsmMDHHbJAMEXXHCgG", "name": "legacy", "permissions": {"links": ["read"]},
+            "created_at": "2020-01-01T00:00:00Z",
+        },
         {"key": "62GxrgutnNEIIcKBNFYYIDhH", "name": "alice's", "type": "user", "owner": "alice", "use_count": 7},
         {"key": "73HyshvuoOFJJdLCOGZZJEiI", "name": "over", "expires_at": "2020-01-01T00:00:00Z"},
         {"key": "84IztiwvpPGKKeMDPHAAKFjJ", "name": "84IztiwvpPGKKeMDPHAAKFjJ"},
