@@ -9,7 +9,7 @@ use super::{call, hosted, manager, status, with_keys};
 /// The relative links of a page, as a browser resolves them.
 fn links(page: &str, path: &str) -> Vec<String> {
     let folder = &path[..=path.rfind('/').unwrap()];
-    let attributes = page.split(['"', ' ']).filter(|word| word.ends_with(".css") || word.ends_with(".js"));
+    let attributes = page.split(['"', ' ']).filter(|word| ["css", "js"].contains(&word.rsplit('.').next().unwrap()));
     attributes.map(|link| format!("{folder}{}", link.strip_prefix("./").unwrap_or(link))).collect()
 }
 
