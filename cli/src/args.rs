@@ -37,7 +37,7 @@ pub(crate) struct Global {
     pub(crate) operator: Option<String>,
     /// Why you make the change, for its events.
     #[arg(long, global = true, value_name = "REASON")]
-    pub(crate) because: Option<String>,
+    pub(crate) reason: Option<String>,
     /// Print JSON: one object, or one in each line.
     #[arg(long, global = true)]
     pub(crate) json: bool,
@@ -97,7 +97,8 @@ Exit codes:
   1    failed for another reason, such as a full disk
   2    wrong arguments, configuration or input; not confirmed. Nothing was changed
   3    there is no such key
-  4    refused: the change is not allowed, or the checked request would be rejected
+  4    rejected: the change is not allowed, a key of an import was rejected, or `check`
+       rejects the request
   5    the database cannot be used
   130  interrupted
   141  the reader of the output has closed it";

@@ -63,8 +63,11 @@ impl Failure {
 impl From<ManageError> for Failure {
     fn from(error: ManageError) -> Self {
         match error {
-            ManageError::NotFound(id) | ManageError::Registry(RegistryError::NotFound(id)) => {
-                Self::NotFound(format!("there is no key {id}"))
+            // Without the id: it may be the text of a key, given in its place.
+            ManageError::NotFound(_) | ManageError::Registry(RegistryError::NotFound(_)) => {
+                let hint =
+                    "If you gave its text: that belongs on the standard input, and is now in the history of your shell";
+                Self::NotFound(format!("there is no key with this id. {hint}"))
             }
             ManageError::Store(source) => Self::Database(format!("the database failed: {}", chain(&*source))),
             refused => Self::Refused(refused.to_string()),

@@ -36,7 +36,7 @@ impl Session {
     }
 
     async fn with_tables(global: &Global, tables: Tables) -> Result<Self, Failure> {
-        let operator = Operator::new(global.operator.clone())?.because(global.because.clone());
+        let operator = Operator::new(global.operator.clone())?.because(global.reason.clone());
         let config = Config::read(global.config.as_deref())?;
         let address = Address::read(global.database.clone(), &config.database)?;
         if global.has_database_argument() && address.password().is_some() {
@@ -49,6 +49,9 @@ impl Session {
         // have. The command has no limits, unless the configuration sets some.
         let builder = database.manager().keep_events(Duration::MAX).usage_interval(Duration::from_hours(1));
         let builder = builder.keys_per_user(u32::MAX).service_accounts_per_organization(u32::MAX);
+        // With plans, a mistyped one is an error.
+        let limits = config.limits.open(&database)?;
+        let builder = limits.into_iter().fold(builder, KeyManagerBuilder::limits);
         let manager = build(&config, builder)?;
         Ok(Self { manager, operator, config, database, address })
     }

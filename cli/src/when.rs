@@ -61,7 +61,7 @@ pub(crate) fn past(text: &str) -> Result<SystemTime, String> {
 /// Writes a time for people: in UTC, to the second.
 pub(crate) fn shown(time: SystemTime) -> String {
     match Timestamp::try_from(time) {
-        Ok(time) => time.strftime("%Y-%m-%d %H:%M:%S").to_string(),
+        Ok(time) => time.strftime("%Y-%m-%d %H:%M:%SZ").to_string(),
         Err(_) => "out of range".to_owned(),
     }
 }

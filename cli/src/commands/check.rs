@@ -30,12 +30,12 @@ pub(crate) struct Args {
     method: Method,
     /// The path, such as /links/7.
     path: String,
-    /// The table of routes, as TOML.
+    /// The table of routes, as TOML. The default is that of `serve` in the configuration.
     #[arg(long, value_name = "FILE")]
-    table: PathBuf,
-    /// The address that the request comes from.
+    table: Option<PathBuf>,
+    /// The address from which the request is sent.
     #[arg(long, value_name = "ADDRESS", default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
-    from: IpAddr,
+    client_address: IpAddr,
 }
 
 /// What the service would do.
@@ -55,9 +55,14 @@ struct Answer {
 const ORIGIN: &str = "https://localhost";
 
 pub(crate) async fn run(args: &Args, session: &Session, global: &Global) -> Result<(), Failure> {
-    let table: TableFile = config::read(&args.table)?;
-    let guard = table.routes.guard();
     let usage = |why: String| Failure::Usage(why);
+    let guard = match (&args.table, &session.config.serve.routes) {
+        (Some(file), _) => config::read::<TableFile>(file)?.routes.guard(),
+        (None, Some(routes)) => routes.guard(),
+        (None, None) => {
+            return Err(usage("give the table of routes: --table, or [[serve.routes]] in --config".to_owned()));
+        }
+    };
     if !args.path.starts_with('/') {
         return Err(usage("a path begins with /".to_owned()));
     }
@@ -80,7 +85,7 @@ pub(crate) async fn run(args: &Args, session: &Session, global: &Global) -> Resu
     let service = sender.layer(layer.layer(guard.layer(service)));
     let mut request = Request::new(String::new());
     (*request.method_mut(), *request.uri_mut()) = (args.method.clone(), uri);
-    request.extensions_mut().insert(PeerAddress(args.from));
+    request.extensions_mut().insert(PeerAddress(args.client_address));
     let status = match service.oneshot(request).await {
         Ok(response) => response.status(),
         Err(never) => match never {},

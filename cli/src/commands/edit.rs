@@ -19,8 +19,8 @@ use crate::{
 /// The changes. What has no option stays as it is.
 #[derive(ClapArgs, Debug)]
 #[command(group = clap::ArgGroup::new("changes").required(true).multiple(true).args([
-    "name", "grant", "withdraw", "role", "remove_roles", "expires", "not_before", "allow_from", "allow_any",
-    "metadata", "remove_metadata", "plan", "remove_plan", "limit", "remove_limit",
+    "name", "grant", "remove_grant", "role", "remove_roles", "expires", "not_before", "allow_from", "allow_any",
+    "metadata", "remove_metadata", "plan", "remove_plan", "plan_limit", "remove_plan_limit",
 ]))]
 pub(crate) struct Args {
     /// The id of the key.
@@ -33,7 +33,7 @@ pub(crate) struct Args {
     grant: Vec<Grant>,
     /// A permission to take away. Repeat it for more.
     #[arg(long, value_name = "RESOURCE:ACTION", value_parser = grants::parse)]
-    withdraw: Vec<Grant>,
+    remove_grant: Vec<Grant>,
     /// A role of the key; the roles that you name replace all roles.
     #[arg(long, value_name = "NAME", conflicts_with = "remove_roles")]
     role: Vec<String>,
@@ -66,13 +66,13 @@ pub(crate) struct Args {
     remove_plan: bool,
     /// A number that replaces that of the plan: NAME=NUMBER, or NAME=unlimited.
     #[arg(long, value_name = "NAME=NUMBER", value_parser = limit)]
-    limit: Vec<(String, Option<u64>)>,
+    plan_limit: Vec<(String, Option<u64>)>,
     /// A limit that gets the number of the plan again.
     #[arg(long, value_name = "NAME")]
-    remove_limit: Vec<String>,
+    remove_plan_limit: Vec<String>,
     /// Change the key only if it has this version, which `show` prints.
     #[arg(long, value_name = "N")]
-    at_version: Option<u64>,
+    if_version: Option<u64>,
 }
 
 pub(crate) async fn run(args: Args, session: &Session, global: &Global) -> Result<(), Failure> {
@@ -85,9 +85,9 @@ pub(crate) async fn run(args: Args, session: &Session, global: &Global) -> Resul
 impl Args {
     fn update(self, record: &KeyRecord) -> UpdateKey {
         let mut update = self.name.into_iter().fold(UpdateKey::new(), UpdateKey::name);
-        let mut version = self.at_version;
-        if !self.grant.is_empty() || !self.withdraw.is_empty() {
-            let kept = grants::removed(record.permissions().clone(), &self.withdraw);
+        let mut version = self.if_version;
+        if !self.grant.is_empty() || !self.remove_grant.is_empty() {
+            let kept = grants::removed(record.permissions().clone(), &self.remove_grant);
             update = update.permissions(grants::added(kept, &self.grant));
             // These replace what was read: a change in between is a conflict.
             version = version.or(Some(record.version()));
@@ -108,8 +108,8 @@ impl Args {
             update = update.remove_plan();
         }
         update = self.plan.into_iter().fold(update, UpdateKey::plan);
-        update = self.limit.into_iter().fold(update, |update, (name, number)| update.limit(name, number));
-        update = self.remove_limit.into_iter().fold(update, UpdateKey::remove_limit);
+        update = self.plan_limit.into_iter().fold(update, |update, (name, number)| update.limit(name, number));
+        update = self.remove_plan_limit.into_iter().fold(update, UpdateKey::remove_limit);
         version.into_iter().fold(update, UpdateKey::at_version)
     }
 }

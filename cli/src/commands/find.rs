@@ -19,7 +19,7 @@ pub(crate) async fn by_text(session: &Session) -> Result<KeyRecord, Failure> {
     let key = input::key()?;
     let found = session.manager.find_by_key(&session.operator.actor(None), key.expose()).await?;
     found.ok_or_else(|| {
-        let why = "there is no key with this text. Is --config that of the service? A pepper changes what is found";
+        let why = "there is no key with this text. Has it quotes around it? Is --config that of the service? Its peppers count";
         Failure::NotFound(why.to_owned())
     })
 }

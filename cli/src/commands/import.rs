@@ -31,7 +31,7 @@ pub(crate) struct Args {
     /// The organization of keys that have none.
     #[arg(long, value_name = "NAME")]
     organization: Option<String>,
-    /// Only read the file, and import nothing.
+    /// Only read the file. Nothing is imported, and the database is not asked.
     #[arg(long)]
     dry_run: bool,
 }
@@ -54,7 +54,7 @@ struct Report {
 struct Refused {
     /// The line, or the position in a list.
     number: usize,
-    why: String,
+    reason: String,
 }
 
 /// A key with its line, and where it is imported.
@@ -75,8 +75,12 @@ const LISTED: usize = 20;
 
 pub(crate) async fn run(args: &Args, session: &Session, global: &Global) -> Result<(), Failure> {
     let (mut report, ready) = read(args)?;
+    if args.dry_run && global.json {
+        return output::json(&report);
+    }
     if args.dry_run {
-        return report.print(global, "would be imported");
+        let Report { read, expired, .. } = report;
+        return output::lines([format!("{read} keys read, {expired} of them expired; none is imported")]);
     }
     if ready.len() > MANY {
         input::confirm(&format!("Import {} keys?", ready.len()), global.yes)?;
@@ -91,24 +95,25 @@ pub(crate) async fn run(args: &Args, session: &Session, global: &Global) -> Resu
             match done {
                 Ok(_) => report.imported += 1,
                 Err(ManageError::Store(error)) => {
-                    report.print(global, "imported")?;
+                    report.print(global)?;
                     return Err(ManageError::Store(error).into());
                 }
                 Err(error) if is_same(session, &ready, &error).await? => report.stored_before += 1,
-                Err(error) => report.refused.push(Refused { number: ready.number, why: error.to_string() }),
+                Err(error) => report.refused.push(Refused { number: ready.number, reason: error.to_string() }),
             }
         }
     }
     bar.finish_and_clear();
     let has_left = left.peek().is_some();
-    report.print(global, "imported")?;
+    report.print(global)?;
     if has_left {
         let why = "interrupted: run the same command again for the other keys";
         return Err(Failure::Interrupted(why.to_owned()));
     }
     match report.refused.len() {
         0 => Ok(()),
-        count => Err(Failure::Refused(format!("{count} keys were refused"))),
+        1 => Err(Failure::Refused("1 key was rejected".to_owned())),
+        count => Err(Failure::Refused(format!("{count} keys were rejected"))),
     }
 }
 
@@ -176,18 +181,17 @@ async fn is_same(session: &Session, ready: &Ready, error: &ManageError) -> Resul
 // === impl Report ===
 
 impl Report {
-    fn print(&self, global: &Global, done: &str) -> Result<(), Failure> {
+    fn print(&self, global: &Global) -> Result<(), Failure> {
         if global.json {
             return output::json(self);
         }
-        let count = if done == "imported" { self.imported } else { self.read - self.expired };
-        for Refused { number, why } in self.refused.iter().take(LISTED) {
-            output::note(&output::plain(&format!("key {number}: {why}")));
+        for Refused { number, reason } in self.refused.iter().take(LISTED) {
+            output::note(&output::plain(&format!("key {number}: {reason}")));
         }
         if self.refused.len() > LISTED {
             output::note(&format!("and {} more", self.refused.len() - LISTED));
         }
-        let Self { read, stored_before, expired, .. } = self;
-        output::lines([format!("{count} of {read} keys {done}; {stored_before} stored before, {expired} expired")])
+        let Self { read, imported, stored_before, expired, .. } = self;
+        output::lines([format!("{imported} of {read} keys imported; {stored_before} stored before, {expired} expired")])
     }
 }

@@ -12,7 +12,7 @@ pub(crate) struct Args {
     new: NewKeyArgs,
     /// A text of your choice. A repeated command with the same text issues no second key.
     #[arg(long, value_name = "TEXT")]
-    once: Option<String>,
+    idempotency_key: Option<String>,
 }
 
 pub(crate) async fn run(args: Args, session: &Session, global: &Global) -> Result<(), Failure> {
@@ -20,7 +20,7 @@ pub(crate) async fn run(args: Args, session: &Session, global: &Global) -> Resul
         output::note("warning: the key has no permissions: add --grant RESOURCE:ACTION or --role NAME");
     }
     let (actor, new) = args.new.read(&session.operator);
-    let actor = args.once.into_iter().fold(actor, tower_api_key::manage::Actor::with_idempotency_key);
+    let actor = args.idempotency_key.into_iter().fold(actor, tower_api_key::manage::Actor::with_idempotency_key);
     let _protection = Protection::new();
     let issued = session.manager.issue(&actor, new).await?;
     output::issued(&issued, global.json)

@@ -21,15 +21,15 @@ pub(crate) struct Args {
     #[arg(long, value_name = "NAME")]
     environment: Option<String>,
     /// Only keys of this user.
-    #[arg(long, value_name = "ID", conflicts_with = "bots")]
+    #[arg(long, value_name = "ID", conflicts_with = "service_accounts")]
     user: Option<String>,
     /// Only keys of service accounts.
     #[arg(long)]
-    bots: bool,
+    service_accounts: bool,
     /// Only keys with this text in their name.
     #[arg(long, value_name = "TEXT")]
     name: Option<String>,
-    /// Only keys with this mask, which logs and lists show.
+    /// Only keys with this mask, which logs and lists show. Includes revoked keys.
     #[arg(long, value_name = "MASK")]
     mask: Option<String>,
     /// Only keys with this text in their metadata.
@@ -40,7 +40,7 @@ pub(crate) struct Args {
     status: Option<StatusArg>,
     /// Also revoked keys.
     #[arg(long)]
-    revoked: bool,
+    include_revoked: bool,
     /// Only keys that expire before this time, such as 7d from now.
     #[arg(long, value_name = "WHEN", value_parser = when::time)]
     expires_before: Option<SystemTime>,
@@ -57,9 +57,9 @@ pub(crate) struct Args {
     /// The keys that this author issued: `key ID`, `user ID` or `system`.
     #[arg(long, value_name = "AUTHOR")]
     created_by: Option<tower_api_key::Author>,
-    /// The order.
+    /// The order of the list.
     #[arg(long, default_value = "newest")]
-    order: Order,
+    sort: Order,
     /// The most keys to list. The default is 100 in a table, and all with --json.
     #[arg(long, value_name = "N")]
     limit: Option<usize>,
@@ -122,13 +122,13 @@ impl Args {
         let mut filter = self.organization.map_or_else(KeyFilter::all_organizations, KeyFilter::organization);
         filter = self.environment.into_iter().fold(filter, KeyFilter::environment);
         filter = self.user.into_iter().fold(filter, |filter, user| filter.owner(Owner::User(user)));
-        if self.bots {
+        if self.service_accounts {
             filter = filter.owner_kind(OwnerKind::ServiceAccount);
         }
         filter = self.name.into_iter().fold(filter, KeyFilter::name_contains);
         filter = self.mask.into_iter().fold(filter, |filter, mask| filter.mask(mask).with_revoked());
         filter = self.metadata.into_iter().fold(filter, |filter, (name, text)| filter.metadata(name, text));
-        if self.revoked || matches!(self.status, Some(StatusArg::Revoked)) {
+        if self.include_revoked || matches!(self.status, Some(StatusArg::Revoked)) {
             filter = filter.with_revoked();
         }
         filter = self.status.into_iter().fold(filter, |filter, status| {
@@ -145,7 +145,7 @@ impl Args {
         }
         filter = self.created_after.into_iter().fold(filter, KeyFilter::created_after);
         filter = self.created_by.into_iter().fold(filter, KeyFilter::created_by);
-        filter.ordered(match self.order {
+        filter.ordered(match self.sort {
             Order::Newest => KeyOrder::Newest,
             Order::Oldest => KeyOrder::Oldest,
             Order::Expiry => KeyOrder::Expiry,

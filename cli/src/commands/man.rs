@@ -1,6 +1,6 @@
 //! `man`: prints the manual page.
 
-use std::path::PathBuf;
+use std::{fs, path::PathBuf};
 
 use clap::{Args as ClapArgs, CommandFactory};
 use clap_mangen::Man;
@@ -17,7 +17,8 @@ pub(crate) struct Args {
 
 pub(crate) fn run(args: &Args) -> Result<(), Failure> {
     if let Some(folder) = &args.directory {
-        return clap_mangen::generate_to(Cli::command(), folder)
+        return fs::create_dir_all(folder)
+            .and_then(|()| clap_mangen::generate_to(Cli::command(), folder))
             .map_err(|error| Failure::Failed(format!("cannot write to {}: {error}", folder.display())));
     }
     let mut page = Vec::new();

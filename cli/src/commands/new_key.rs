@@ -55,7 +55,7 @@ pub(crate) struct NewKeyArgs {
     plan: Option<String>,
     /// A number that replaces that of the plan: NAME=NUMBER, or NAME=unlimited.
     #[arg(long, value_name = "NAME=NUMBER", value_parser = limit)]
-    limit: Vec<(String, Option<u64>)>,
+    plan_limit: Vec<(String, Option<u64>)>,
     /// The meter of another key, with which this one shares its limits.
     #[arg(long, value_name = "ID")]
     meter: Option<String>,
@@ -91,7 +91,7 @@ impl NewKeyArgs {
         }
         new = self.metadata.into_iter().fold(new, |new, (name, text)| new.metadata(name, text));
         new = self.plan.into_iter().fold(new, NewKey::plan);
-        new = self.limit.into_iter().fold(new, |new, (name, number)| new.limit(name, number));
+        new = self.plan_limit.into_iter().fold(new, |new, (name, number)| new.limit(name, number));
         (actor, self.meter.into_iter().fold(new, NewKey::meter))
     }
 }

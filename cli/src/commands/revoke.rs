@@ -8,9 +8,10 @@ use crate::{args::Global, exit::Failure, input, interrupt::Protection, output, s
 
 /// The key to revoke: by its id, or by its text.
 #[derive(ClapArgs, Debug)]
+#[command(override_usage = "tower-api-key revoke [OPTIONS] <ID>\n       tower-api-key revoke [OPTIONS] --stdin")]
 pub(crate) struct Args {
     /// The id of the key.
-    #[arg(required_unless_present = "stdin", conflicts_with = "stdin")]
+    #[arg(conflicts_with = "stdin")]
     id: Option<String>,
     /// Revoke the key with the text on the standard input.
     #[arg(long)]
@@ -20,7 +21,11 @@ pub(crate) struct Args {
 pub(crate) async fn run(args: &Args, session: &Session, global: &Global) -> Result<(), Failure> {
     let record = match &args.id {
         Some(id) => session.key(id).await?,
-        None => find::by_text(session).await?,
+        None if args.stdin => find::by_text(session).await?,
+        None => {
+            let why = "give the id of the key, or --stdin and its text on the standard input";
+            return Err(Failure::Usage(why.to_owned()));
+        }
     };
     if record.status() == Status::Revoked {
         output::note(&format!("{} was revoked before", show::summary(&record)));

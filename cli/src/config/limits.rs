@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Deserializer, de::Error};
-use tower_api_key::limit::{Limit, Plans, Quota, Rate, Subject};
+use tower_api_key::limit::{Limit, Limits, Plans, Quota, Rate, Subject};
+
+use crate::{database::Database, exit::Failure};
 
 /// The plans, and which one a key without a plan has.
 #[derive(Debug, Default, Deserialize)]
@@ -71,8 +73,17 @@ enum Period {
 // === impl LimitsConfig ===
 
 impl LimitsConfig {
-    /// Returns the plans, or `None` if the file has none.
-    pub(crate) fn plans(&self) -> Option<Plans> {
+    /// Returns the limits with their meters in the database, or `None` if the file has none.
+    pub(crate) fn open(&self, database: &Database) -> Result<Option<Limits>, Failure> {
+        let Some(plans) = self.plans() else { return Ok(None) };
+        let leased = match database {
+            Database::Sqlite(store) => Limits::leased(plans, store.clone()),
+            Database::Postgres(store) => Limits::leased(plans, store.clone()),
+        };
+        leased.build().map(Some).map_err(|error| Failure::Usage(format!("[limits]: {error}")))
+    }
+
+    fn plans(&self) -> Option<Plans> {
         let Self { default_plan, plans } = self;
         if plans.is_empty() && default_plan.is_none() {
             return None;

@@ -35,7 +35,7 @@ pub(crate) struct Config {
     pub(crate) keys: KeysConfig,
     /// What each role grants.
     pub(crate) roles: RolesConfig,
-    /// The plans of the keys. Only `serve` uses them.
+    /// The plans of the keys. `serve` charges their limits, and every command knows their names.
     pub(crate) limits: LimitsConfig,
     /// What `serve` serves, and where.
     pub(crate) serve: ServeConfig,

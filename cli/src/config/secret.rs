@@ -5,16 +5,16 @@ use std::{env, ffi::OsString, fs, path::PathBuf};
 use serde::Deserialize;
 use zeroize::Zeroizing;
 
-/// Where a secret is: `{ env = "NAME" }`, `{ file = "/path" }` or `{ text_file = "/path" }`.
+/// Where a secret is: `{ env = "NAME" }`, `{ file = "/path" }` or `{ binary_file = "/path" }`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "snake_case")]
 pub(crate) enum SecretSource {
     /// An environment variable.
     Env(String),
-    /// A file, of which every byte counts.
+    /// A file with one line. White space at its end is not a part of the secret.
     File(PathBuf),
-    /// A file with one line. The end of the line is not a part of the secret.
-    TextFile(PathBuf),
+    /// A file, of which every byte counts.
+    BinaryFile(PathBuf),
 }
 
 // === impl SecretSource ===
@@ -27,12 +27,12 @@ impl SecretSource {
             Self::Env(name) => {
                 env::var_os(name).map(OsString::into_encoded_bytes).ok_or_else(|| format!("{name}: it is not set"))
             }
-            Self::File(path) | Self::TextFile(path) => {
+            Self::File(path) | Self::BinaryFile(path) => {
                 fs::read(path).map_err(|error| format!("{}: {error}", path.display()))
             }
         };
         let mut bytes = Zeroizing::new(bytes.map_err(|error| format!("cannot read a secret: {error}"))?);
-        if matches!(self, Self::TextFile(_)) {
+        if matches!(self, Self::File(_)) {
             let line = bytes.trim_ascii_end().len();
             bytes.truncate(line);
         }

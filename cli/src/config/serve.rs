@@ -6,6 +6,7 @@ use serde::{Deserialize, Deserializer, de::Error};
 use tower_api_key::{address::Network, gateway::GatewayKind};
 
 use super::RouteTable;
+use crate::when;
 
 /// The addresses and paths of the service.
 #[derive(Debug, Deserialize)]
@@ -13,25 +14,22 @@ use super::RouteTable;
 pub(crate) struct ServeConfig {
     /// Where the management API, the dashboard and the verification of keys are served.
     pub(crate) listen: SocketAddr,
-    /// Where `/healthz`, `/readyz` and `/metrics` are served. Without it, they are not served.
-    pub(crate) operations: Option<SocketAddr>,
-    /// Whether browsers reach the dashboard over TLS. Its cookie then needs TLS.
-    pub(crate) https: bool,
     /// The proxies whose `X-Forwarded-For` names the client. Without any, the client is the peer.
     pub(crate) trusted_proxies: Vec<Network>,
     /// The users that see and change every key of their organization, over HTTP and on the page.
     /// Other users have their own keys only. Without it, every key with a permission on `apiKeys`
     /// reaches its whole organization.
     pub(crate) administrators: Option<Vec<String>>,
-    /// How many seconds open connections have to end after a signal.
-    #[serde(rename = "drain_seconds", deserialize_with = "seconds")]
-    pub(crate) drain: Duration,
+    /// How long requests have to end after a signal.
+    #[serde(deserialize_with = "duration")]
+    pub(crate) shutdown_timeout: Duration,
     /// What each route of your services requires, for the gateway and the verification.
     pub(crate) routes: Option<RouteTable>,
     pub(crate) management: Option<ManagementConfig>,
     pub(crate) dashboard: Option<DashboardConfig>,
     pub(crate) verification: Option<VerificationConfig>,
     pub(crate) gateway: Option<GatewayConfig>,
+    pub(crate) monitoring: Option<MonitoringConfig>,
 }
 
 /// `[serve.management]`: the management API.
@@ -46,6 +44,9 @@ pub(crate) struct ManagementConfig {
 #[serde(deny_unknown_fields)]
 pub(crate) struct DashboardConfig {
     pub(crate) path: MountPath,
+    /// Whether the cookie of a session needs TLS between the browser and the proxy (default: yes).
+    #[serde(default = "yes")]
+    pub(crate) secure_cookies: bool,
     /// The heading of the page.
     pub(crate) title: Option<String>,
     /// A file with CSS that sets the variables of the page.
@@ -65,6 +66,13 @@ pub(crate) struct VerificationConfig {
 pub(crate) struct GatewayConfig {
     pub(crate) listen: SocketAddr,
     pub(crate) kind: GatewayProtocol,
+}
+
+/// `[serve.monitoring]`: `/healthz`, `/readyz` and `/metrics`, which need no key.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct MonitoringConfig {
+    pub(crate) listen: SocketAddr,
 }
 
 /// The gateway, and the protocol in which it asks.
@@ -89,16 +97,15 @@ impl Default for ServeConfig {
     fn default() -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
-            operations: None,
-            https: true,
             trusted_proxies: Vec::new(),
             administrators: None,
-            drain: Duration::from_secs(30),
+            shutdown_timeout: Duration::from_secs(30),
             routes: None,
             management: None,
             dashboard: None,
             verification: None,
             gateway: None,
+            monitoring: None,
         }
     }
 }
@@ -106,6 +113,17 @@ impl Default for ServeConfig {
 // === impl GatewayProtocol ===
 
 impl GatewayProtocol {
+    /// Returns the options of curl that name the original request; `None` where the path itself does.
+    pub(crate) fn original_request(self, method: &str, uri: &str) -> Option<String> {
+        match self {
+            Self::Nginx => Some(format!("-H 'X-Original-Method: {method}' -H 'X-Original-URI: {uri}'")),
+            Self::Traefik | Self::Caddy | Self::Apisix => {
+                Some(format!("-H 'X-Forwarded-Method: {method}' -H 'X-Forwarded-Uri: {uri}'"))
+            }
+            Self::Envoy | Self::EnvoyGrpc => None,
+        }
+    }
+
     /// Returns the gateway that asks over HTTP; `None` for gRPC.
     pub(crate) fn over_http(self) -> Option<GatewayKind> {
         Some(match self {
@@ -148,6 +166,10 @@ impl<'de> Deserialize<'de> for MountPath {
     }
 }
 
-fn seconds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    u32::deserialize(deserializer).map(|seconds| Duration::from_secs(seconds.into()))
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    when::duration(&String::deserialize(deserializer)?).map_err(D::Error::custom)
+}
+
+fn yes() -> bool {
+    true
 }

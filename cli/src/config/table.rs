@@ -13,7 +13,10 @@ pub(crate) struct TableFile {
 /// A list of routes. A route that is not listed is rejected.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(try_from = "Vec<Route>")]
-pub(crate) struct RouteTable(Require);
+pub(crate) struct RouteTable {
+    guard: Require,
+    has_open_routes: bool,
+}
 
 /// One row.
 #[derive(Debug, Deserialize)]
@@ -56,7 +59,12 @@ enum Access {
 impl RouteTable {
     /// Returns the guard of the table.
     pub(crate) fn guard(&self) -> Require {
-        self.0.clone()
+        self.guard.clone()
+    }
+
+    /// Returns whether a request without a key may pass.
+    pub(crate) fn has_open_routes(&self) -> bool {
+        self.has_open_routes
     }
 }
 
@@ -64,7 +72,9 @@ impl TryFrom<Vec<Route>> for RouteTable {
     type Error = ConfigError;
 
     fn try_from(routes: Vec<Route>) -> Result<Self, ConfigError> {
-        routes.into_iter().fold(Require::table(), Route::add_to).build().map(Self)
+        let has_open_routes = routes.iter().any(|route| route.guard.is_none());
+        let guard = routes.into_iter().fold(Require::table(), Route::add_to).build()?;
+        Ok(Self { guard, has_open_routes })
     }
 }
 

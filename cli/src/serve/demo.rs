@@ -65,18 +65,19 @@ impl Demo {
         let url_of = |what| listeners.urls().find(|(name, _)| *name == what).map(|(_, url)| url);
         let serve = &self.config.serve;
         output::note("\nTry, in another terminal:\n\n  read -rs KEY   # paste the key");
-        if let (Some(url), Some(management)) = (url_of("keys"), &serve.management) {
+        if let (Some(url), Some(management)) = (url_of("public"), &serve.management) {
             let path = management.path.under("/self");
             output::note(&format!(
                 "  printf 'X-API-Key: %s' \"$KEY\" | curl -H @- {url}{path}   # 200: the key\n  curl {url}{path}   # 401: no key"
             ));
         }
-        if let Some(url) = url_of("gateway") {
+        let headers = serve.gateway.as_ref().and_then(|gateway| gateway.kind.original_request("GET", "/links/1"));
+        if let (Some(url), Some(headers)) = (url_of("gateway"), headers) {
             output::note(&format!(
-                "  printf 'X-API-Key: %s' \"$KEY\" | curl -i -H @- -H 'X-Forwarded-Method: GET' -H 'X-Forwarded-Uri: /links/1' {url}   # 200: what Traefik asks"
+                "  printf 'X-API-Key: %s' \"$KEY\" | curl -H @- {headers} {url}   # 200: what the gateway asks for GET /links/1"
             ));
         }
-        if let (Some(url), Some(dashboard)) = (url_of("keys"), &serve.dashboard) {
+        if let (Some(url), Some(dashboard)) = (url_of("public"), &serve.dashboard) {
             output::note(&format!("\nOpen {url}{} and sign in with the key.", dashboard.path.as_str()));
         }
         output::note("Ctrl-C ends the demo.");

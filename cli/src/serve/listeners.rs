@@ -37,8 +37,8 @@ impl Listeners {
         self.0.iter().map(|listener| (listener.what, format!("http://{}", listener.address)))
     }
 
-    /// Serves until a signal, and then until all connections have ended, for at most `drain`.
-    pub(super) async fn serve(self, drain: Duration) -> Result<(), Failure> {
+    /// Serves until a signal, and then until all connections have ended, for at most `shutdown_timeout`.
+    pub(super) async fn serve(self, shutdown_timeout: Duration) -> Result<(), Failure> {
         let mut serving = JoinSet::new();
         for Listener { socket, router, .. } in self.0 {
             let service = router.into_make_service_with_connect_info::<SocketAddr>();
@@ -52,7 +52,7 @@ impl Listeners {
         };
         let too_long = async {
             interrupt::requested().await;
-            sleep(drain).await;
+            sleep(shutdown_timeout).await;
         };
         tokio::select! {
             ended = ended => ended.map_err(|error| Failure::Failed(format!("cannot serve: {error}"))),

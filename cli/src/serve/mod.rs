@@ -7,7 +7,7 @@
 mod demo;
 mod listeners;
 mod logs;
-mod operations;
+mod monitoring;
 mod routes;
 mod service;
 
@@ -36,7 +36,7 @@ async fn run(global: &Global, config: &Config, address: &Address, demo: Option<&
     logs::install(global.json)?;
     // A signal ends the service when its connections have ended.
     let _protection = interrupt::Protection::new();
-    let metrics = operations::recorder(config)?;
+    let metrics = monitoring::recorder(config)?;
     let service = Service::open(config, address, demo.is_some()).await?;
     let routers = routes::routers(config, &service, metrics)?;
     // Every address is bound before the first is served.
@@ -51,7 +51,7 @@ async fn run(global: &Global, config: &Config, address: &Address, demo: Option<&
         demo.print_hints(&listeners);
     }
     let _ = std::io::stderr().flush();
-    let served = listeners.serve(config.serve.drain).await;
+    let served = listeners.serve(config.serve.shutdown_timeout).await;
     let closed = service.close().await;
     served.and(closed)
 }

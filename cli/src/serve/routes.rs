@@ -11,7 +11,7 @@ use tower_api_key::{
     manage::Actor,
 };
 
-use super::{operations, service::Service};
+use super::{monitoring, service::Service};
 use crate::{
     config::{Config, DashboardConfig, GatewayConfig, MountPath, RouteTable},
     exit::Failure,
@@ -33,7 +33,7 @@ pub(super) fn routers(
     let serve = &config.serve;
     let mut served = Vec::new();
     if serve.management.is_some() || serve.dashboard.is_some() || serve.verification.is_some() {
-        served.push(Served { what: "keys", address: serve.listen, router: keys(config, service)? });
+        served.push(Served { what: "public", address: serve.listen, router: keys(config, service)? });
     }
     if let Some(gateway) = &serve.gateway {
         served.push(Served {
@@ -46,9 +46,9 @@ pub(super) fn routers(
         let tables = "[serve.management], [serve.dashboard], [serve.verification] or [serve.gateway]";
         return Err(Failure::Usage(format!("there is nothing to serve: add {tables} to the configuration")));
     }
-    if let (Some(address), Some(metrics)) = (serve.operations, metrics) {
-        let router = operations::router(service.manager.clone(), metrics);
-        served.push(Served { what: "operations", address, router });
+    if let (Some(settings), Some(metrics)) = (&serve.monitoring, metrics) {
+        let router = monitoring::router(service.manager.clone(), metrics);
+        served.push(Served { what: "monitoring", address: settings.listen, router });
     }
     Ok(served)
 }
@@ -70,11 +70,15 @@ fn keys(config: &Config, service: &Service) -> Result<Router, Failure> {
         let users = serve.administrators.clone();
         let confine = move |request: Request| ready(confined(request, users.as_deref()));
         let api = service.manager.router(service.layer.schemes()).layer(map_request(confine));
-        router = mount(router, &management.path, api.layer(service.layer.clone()));
+        router = mount(router, &management.path, api);
     }
     if let Some(verification) = &serve.verification {
-        let verify = Verification::new(&service.layer, serve.routes.as_ref().map(RouteTable::guard)).router();
-        router = mount(router, &verification.path, verify.layer(service.layer.clone()));
+        let verify = Verification::new(&service.asked, serve.routes.as_ref().map(RouteTable::guard)).router();
+        router = mount(router, &verification.path, verify);
+    }
+    if router.has_routes() {
+        // Outside of the mounted routers, so that the log has the whole path.
+        router = router.route_layer(service.layer.clone());
     }
     if let Some(dashboard) = &serve.dashboard {
         router = mount(router, &dashboard.path, page(config, dashboard, service)?);
@@ -83,7 +87,8 @@ fn keys(config: &Config, service: &Service) -> Result<Router, Failure> {
 }
 
 fn page(config: &Config, settings: &DashboardConfig, service: &Service) -> Result<Router, Failure> {
-    let mut page = service.manager.dashboard().sign_in_with_keys(&service.layer).secure_cookies(config.serve.https);
+    let mut page =
+        service.manager.dashboard().sign_in_with_keys(&service.layer).secure_cookies(settings.secure_cookies);
     page = settings.title.iter().fold(page, DashboardBuilder::title);
     if let Some(path) = &settings.stylesheet {
         let css = fs::read_to_string(path)
@@ -121,7 +126,7 @@ fn gateway_router(config: &Config, settings: &GatewayConfig, service: &Service) 
             "[serve.gateway] needs the routes of your services: add [[serve.routes]]".to_owned(),
         ));
     };
-    let gateway = Gateway::new(&service.layer, routes.guard());
+    let gateway = Gateway::new(&service.asked, routes.guard());
     Ok(match settings.kind.over_http() {
         Some(kind) => gateway.router(kind),
         None => Router::new().route_service("/envoy.service.auth.v3.Authorization/{*method}", gateway.grpc()),

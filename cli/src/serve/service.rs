@@ -1,11 +1,12 @@
 //! The database with its cache, the limits, and the manager of the keys.
 
 use tower_api_key::{
-    ApiKeyLayer, ClientAddress, KeyManager, limit::Limits, manage::KeyManagerBuilder, store::CachedStore,
+    ApiKeyLayer, ClientAddress, KeyManager, layer::ApiKeyLayerBuilder, limit::Limits, manage::KeyManagerBuilder,
+    store::CachedStore,
 };
 
 use crate::{
-    config::Config,
+    config::{Config, RouteTable},
     database::{Address, Database, Tables},
     exit::Failure,
 };
@@ -13,8 +14,11 @@ use crate::{
 /// What all routers share.
 pub(super) struct Service {
     pub(super) manager: KeyManager,
-    /// The layer in front of the management API, and of the answers for gateways.
+    /// The layer in front of the management API and the verification: it requires a key.
     pub(super) layer: ApiKeyLayer,
+    /// The layer whose keys gateways and the verification ask about. It lets requests without a key
+    /// pass to open routes; the guard rejects them on all others.
+    pub(super) asked: ApiKeyLayer,
     database: Database,
     limits: Option<Limits>,
 }
@@ -26,7 +30,7 @@ impl Service {
     pub(super) async fn open(config: &Config, address: &Address, creates_tables: bool) -> Result<Self, Failure> {
         let tables = if creates_tables { Tables::Migrate } else { Tables::Use };
         let database = address.open(&config.database, tables).await?;
-        let limits = limits(config, &database)?;
+        let limits = config.limits.open(&database)?;
         let builder = cached_manager(&database)?;
         let mut builder = config.keys.apply(builder)?;
         if !config.roles.is_empty() {
@@ -34,13 +38,15 @@ impl Service {
         }
         builder = limits.iter().fold(builder, |builder, limits| builder.limits(limits.clone()));
         let manager = builder.build().map_err(|error| Failure::Usage(format!("[keys]: {error}")))?;
-        let layer = layer(config, &manager)?;
-        Ok(Self { manager, layer, database, limits })
+        let layer = build(config, manager.layer())?;
+        let has_open_routes = config.serve.routes.as_ref().is_some_and(RouteTable::has_open_routes);
+        let asked = if has_open_routes { build(config, manager.layer().optional())? } else { layer.clone() };
+        Ok(Self { manager, layer, asked, database, limits })
     }
 
     /// Writes what is only in memory: uses of keys, and units of limits that were not spent.
     pub(super) async fn close(self) -> Result<(), Failure> {
-        let Self { manager, layer: _, database, limits } = self;
+        let Self { manager, layer: _, asked: _, database, limits } = self;
         let flushed = manager.flush().await;
         let returned = match &limits {
             Some(limits) => limits.flush().await,
@@ -51,15 +57,6 @@ impl Service {
         flushed?;
         returned.map_err(|error| Failure::Database(format!("the units of limits were not given back: {error}")))
     }
-}
-
-fn limits(config: &Config, database: &Database) -> Result<Option<Limits>, Failure> {
-    let Some(plans) = config.limits.plans() else { return Ok(None) };
-    let leased = match database {
-        Database::Sqlite(store) => Limits::leased(plans, store.clone()),
-        Database::Postgres(store) => Limits::leased(plans, store.clone()),
-    };
-    leased.build().map(Some).map_err(|error| Failure::Usage(format!("[limits]: {error}")))
 }
 
 /// Begins a manager. A lookup in PostgreSQL is cached, for at most a second without a proof that
@@ -75,9 +72,8 @@ fn cached_manager(database: &Database) -> Result<KeyManagerBuilder, Failure> {
     }
 }
 
-fn layer(config: &Config, manager: &KeyManager) -> Result<ApiKeyLayer, Failure> {
+fn build(config: &Config, mut layer: ApiKeyLayerBuilder) -> Result<ApiKeyLayer, Failure> {
     let wrong = |error| Failure::Usage(format!("[serve]: {error}"));
-    let mut layer = manager.layer();
     if !config.serve.trusted_proxies.is_empty() {
         let proxies = config.serve.trusted_proxies.iter().map(ToString::to_string);
         layer = layer.client_address(ClientAddress::behind(proxies).x_forwarded_for().map_err(wrong)?);

@@ -20,7 +20,7 @@ fn a_wrong_line_is_named() {
         ("[keys]\nenvironments = { test = \"a b\" }", "config.toml:2: "),
         ("[keys]\nalso_accept = [{ prefix = \"\" }]", "config.toml:2: "),
         ("[keys]\npeppers = [{ env = \"NO_SUCH_PEPPER\" }]", "config.toml:2: cannot read a secret: NO_SUCH_PEPPER"),
-        ("[keys]\npeppers = [{ text_file = \"short\" }]", "config.toml:2: a pepper needs at least 32 bytes"),
+        ("[keys]\npeppers = [{ file = \"short\" }]", "config.toml:2: a pepper needs at least 32 bytes"),
         ("[database]\nschema = \"auth\"", "SQLite has no `schema`"),
     ] {
         world.file("short", "too short\n");
@@ -82,11 +82,11 @@ fn keys_of_earlier_peppers_are_found() {
     let world = World::sqlite();
     world.file("pepper", PEPPER.to_owned() + "\n");
     let (plain, plain_key) = world.issue(&["from before the peppers"]);
-    let old = world.file("old.toml", "[keys]\npeppers = [{ text_file = \"pepper\" }]\n");
+    let old = world.file("old.toml", "[keys]\npeppers = [{ file = \"pepper\" }]\n");
     let (peppered, key) = world.issue(&["peppered", "--config", &old]);
     world.fails(3, &["find"], &key);
     world.fails(3, &["find", "--config", &old], &plain_key);
-    let new = "[keys]\npeppers = [{ env = \"NEW_PEPPER\" }, { text_file = \"pepper\" }]\nbefore_peppers = true\n";
+    let new = "[keys]\npeppers = [{ env = \"NEW_PEPPER\" }, { file = \"pepper\" }]\nbefore_peppers = true\n";
     let new = world.file("new.toml", new);
     let table = world.file("table.toml", "[[routes]]\npath = \"/\"\naccess = \"authenticated\"\n");
     for (id, key) in [(plain, plain_key), (peppered.clone(), key.clone())] {
@@ -102,4 +102,13 @@ fn keys_of_earlier_peppers_are_found() {
     let found = world.ok_with(&["find", "--json", "--config", &old], &key);
     assert!(found.contains(&peppered), "a check rehashes no key: {found}");
     assert!(world.json(&["events", "--kind", "rehashed"]).is_empty());
+}
+
+#[test]
+fn a_plan_that_the_file_does_not_have_is_refused() {
+    let world = World::sqlite();
+    let config = world.file("config.toml", "[limits.plans.free]\ndaily = { quota = \"10/day\" }\n");
+    let refused = world.fails(4, &["issue", "bot", "--plan", "fre", "--config", &config], "");
+    assert!(refused.contains("fre"), "{refused}");
+    world.ok(&["issue", "bot", "--plan", "free", "--config", &config]);
 }

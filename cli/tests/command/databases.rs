@@ -116,7 +116,7 @@ fn a_password_is_never_printed() {
     assert!(!String::from_utf8(help.stdout).unwrap().contains("hunter2"));
 }
 
-fn sql(world: &World, statement: &'static str) {
+pub(crate) fn sql(world: &World, statement: &'static str) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         if world.url.starts_with("sqlite:") {

@@ -25,7 +25,7 @@ fn control_characters_are_escaped_and_wide_letters_are_aligned() {
             assert!(!printed.contains(is_bad), "{args:?}: {printed:?}");
         }
     }
-    let table = world.ok(&["list", "--revoked"]);
+    let table = world.ok(&["list", "--include-revoked"]);
     assert!(table.contains(r"a\u{1b}[31m\nb\u{202e}"), "{table}");
     assert_eq!(table.lines().count(), 3, "a row is one line: {table}");
     assert!(world.ok(&["show", &id]).contains("日本語の鍵"));

@@ -67,3 +67,17 @@ fn an_unknown_command_or_option_is_an_error_of_usage() {
     world.ok(&["man", "--directory", "man"]);
     assert!(world.path("man/tower-api-key-revoke.1").exists());
 }
+
+#[test]
+fn a_text_in_place_of_an_id_is_not_repeated() {
+    let world = World::sqlite();
+    let (_, key) = world.issue(&["bot"]);
+    // `World::run` does not let a key be an argument.
+    for command in ["show", "revoke", "rotate", "regenerate", "disable", "enable"] {
+        let mut run = world.command(&[command]);
+        let output = run.args([&key, "--yes"]).output().unwrap();
+        let err = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(3), "{command}: {err}");
+        assert!(!err.contains(&key) && err.contains("history of your shell"), "{command}: {err}");
+    }
+}

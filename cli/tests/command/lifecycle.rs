@@ -38,9 +38,9 @@ fn a_key_is_issued_listed_shown_and_found(world: &World) {
         "team=core",
         "--plan",
         "pro",
-        "--limit",
+        "--plan-limit",
         "daily=5",
-        "--limit",
+        "--plan-limit",
         "burst=unlimited",
         "--role",
         "viewer",
@@ -55,12 +55,12 @@ fn a_key_is_issued_listed_shown_and_found(world: &World) {
     assert!(rows[1].contains(&laptop) && rows[2].contains("nightly build"), "the newest is first: {table}");
     assert_eq!(world.json(&["list", "--organization", "acme"])[0]["id"], bot);
     assert_eq!(world.json(&["list", "--user", "alice"])[0]["id"], laptop);
-    assert_eq!(world.json(&["list", "--bots", "--name", "night", "--expires-before", "91d"]).len(), 1);
+    assert_eq!(world.json(&["list", "--service-accounts", "--name", "night", "--expires-before", "91d"]).len(), 1);
     assert_eq!(world.json(&["list", "--expires-before", "89d"]).len(), 0);
     assert_eq!(world.json(&["list", "--never-used", "--metadata", "team=core"])[0]["id"], laptop);
     assert_eq!(world.json(&["list", "--used-before", "1d"]).len(), 0);
     assert_eq!(
-        world.json(&["list", "--created-by", "user ada", "--created-after", "1h", "--order", "name"])[0]["id"],
+        world.json(&["list", "--created-by", "user ada", "--created-after", "1h", "--sort", "name"])[0]["id"],
         laptop
     );
     assert_eq!(world.json(&["list", "--limit", "1"]).len(), 1);
@@ -93,7 +93,7 @@ fn a_key_is_edited(world: &World) {
         &id,
         "--name",
         "b",
-        "--withdraw",
+        "--remove-grant",
         "links:create",
         "--grant",
         "stats:read",
@@ -101,13 +101,13 @@ fn a_key_is_edited(world: &World) {
         "never",
         "--remove-metadata",
         "team",
-        "--at-version",
+        "--if-version",
         "0",
     ]);
     let edited = &world.json(&["show", &id])[0];
     assert_eq!(edited["permissions"], json!({"links": ["read"], "stats": ["read"]}));
     assert_eq!((&edited["name"], &edited["expires_at"], &edited["metadata"]), (&json!("b"), &json!(null), &json!({})));
-    let conflict = world.fails(4, &["edit", &id, "--name", "c", "--at-version", "0"], "");
+    let conflict = world.fails(4, &["edit", &id, "--name", "c", "--if-version", "0"], "");
     assert!(conflict.contains("another version"), "{conflict}");
     world.fails(2, &["edit", &id], "");
     world.fails(3, &["edit", "key_unknown", "--name", "c"], "");
@@ -145,7 +145,7 @@ fn a_leaked_key_is_revoked_by_its_text(world: &World) {
     let asked = world.fails(2, &["revoke", "--stdin"], &key);
     assert!(asked.contains("add --yes"), "{asked}");
     assert_eq!(world.json(&["show", &id])[0]["status"], "active");
-    let revoked = world.ok_with(&["revoke", "--stdin", "--yes", "--because", "leaked"], &key);
+    let revoked = world.ok_with(&["revoke", "--stdin", "--yes", "--reason", "leaked"], &key);
     assert!(revoked.contains("status          revoked") && revoked.contains("reason          leaked"), "{revoked}");
     let again = world.run_with(&["revoke", "--stdin", "--yes"], &key);
     assert!(again.code == 0 && again.err.contains("was revoked before"), "{again:?}");
@@ -171,7 +171,7 @@ fn old_keys_are_swept(world: &World) {
 
 fn events_have_the_operator_and_the_reason(world: &World) {
     let (id, _) = world.issue(&["laptop", "--user", "alice", "--organization", "acme"]);
-    world.ok(&["disable", &id, "--because", "on holiday", "--as", "grace"]);
+    world.ok(&["disable", &id, "--reason", "on holiday", "--as", "grace"]);
     world.issue(&["bot"]);
     let of_key = world.json(&["events", "--key", &id]);
     let authors: Vec<_> = of_key.iter().map(|event| (text(event, "kind"), event["author"]["id"].clone())).collect();
@@ -187,8 +187,8 @@ fn events_have_the_operator_and_the_reason(world: &World) {
 }
 
 fn a_repeated_command_issues_no_second_key(world: &World) {
-    let (id, _) = world.issue(&["bot", "--once", "order 1817"]);
-    let again = world.fails(4, &["issue", "bot", "--once", "order 1817"], "");
+    let (id, _) = world.issue(&["bot", "--idempotency-key", "order 1817"]);
+    let again = world.fails(4, &["issue", "bot", "--idempotency-key", "order 1817"], "");
     assert!(again.contains(&id), "{again}");
     assert_eq!(world.json(&["list"]).len(), 1);
 }

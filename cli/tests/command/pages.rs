@@ -54,6 +54,17 @@ fn the_guide_shows_the_configuration_of_the_demo() {
 }
 
 #[test]
+#[ignore = "needs bash and jq"]
+fn bash_completes_options() {
+    let script = World::empty().ok(&["completions", "bash"]);
+    let complete = "\nCOMP_WORDS=(tower-api-key list --sor); COMP_CWORD=2; _tower-api-key tower-api-key --sor list || true; echo \"${COMPREPLY[@]}\"";
+    let function = script.lines().next().unwrap().trim_end_matches("() {").to_owned();
+    let script = script + &complete.replace("_tower-api-key", &function);
+    let output = Command::new("bash").args(["-c", &script]).output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), "--sort", "{output:?}");
+}
+
+#[test]
 fn every_exit_code_of_the_guide_is_in_the_help() {
     let help = World::empty().ok(&["--help"]);
     let page = include_str!("../../../docs/guide/src/command.md");

@@ -50,7 +50,7 @@ fn the_answer_has_the_status_and_the_reason(world: &World) {
         (&key, &["GET", "/whoami"], true, 200, ""),
         (&disabled, &["GET", "/whoami"], false, 401, "disabled"),
         (&local, &["GET", "/whoami"], false, 403, "wrong_address"),
-        (&local, &["GET", "/whoami", "--from", "192.0.2.7"], true, 200, ""),
+        (&local, &["GET", "/whoami", "--client-address", "192.0.2.7"], true, 200, ""),
         (&"key_unknown".to_owned(), &["GET", "/health"], false, 401, "bad_format"),
     ] {
         assert_eq!(check(key, args), (accepted, status, reason.to_owned()), "{args:?}");

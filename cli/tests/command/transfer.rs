@@ -45,9 +45,9 @@ fn an_export_with_digests_is_imported_whole(world: &World) {
         "team=core",
         "--plan",
         "pro",
-        "--limit",
+        "--plan-limit",
         "daily=5",
-        "--limit",
+        "--plan-limit",
         "burst=unlimited",
         "--role",
         "viewer",
@@ -106,7 +106,7 @@ fn keys_of_another_system_are_imported_by_their_texts(world: &World) {
         ("alice".into(), "acme".into(), &json!(7))
     );
     let without = world.fails(4, &["import", "-"], "{\"key\": \"95JaujxwqQHLLfNEQIBBLGkK\", \"name\": \"legacy\"}");
-    assert!(without.contains("1 keys were refused"), "another format is refused without the setting: {without}");
+    assert!(without.contains("1 key was rejected"), "another format is refused without the setting: {without}");
 }
 
 #[test]
@@ -149,6 +149,6 @@ fn many_keys_are_imported_only_after_a_confirmation() {
     let file = world.file("keys.jsonl", many(101));
     let asked = world.fails(2, &["import", &file], "");
     assert!(asked.contains("Import 101 keys?") && asked.contains("--yes"), "{asked}");
-    assert!(world.ok(&["import", &file, "--dry-run"]).starts_with("101 of 101 keys would be imported"));
+    assert!(world.ok(&["import", &file, "--dry-run"]).starts_with("101 keys read, 0 of them expired"));
     assert!(world.json(&["list"]).is_empty());
 }

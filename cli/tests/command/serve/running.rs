@@ -1,6 +1,7 @@
 //! A running `serve`, and requests to it.
 
 use std::{
+    fmt::Write as _,
     io::{BufRead, BufReader, Read, Write},
     net::TcpStream,
     process::{Child, ChildStderr, ChildStdout, Command},
@@ -82,7 +83,7 @@ impl Running {
         let mut stream = TcpStream::connect(&address).unwrap();
         let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n");
         for (name, value) in headers {
-            head += &format!("{name}: {value}\r\n");
+            write!(head, "{name}: {value}\r\n").unwrap();
         }
         stream.write_all(format!("{head}content-length: {length}\r\n\r\n").as_bytes()).unwrap();
         stream
@@ -111,8 +112,9 @@ impl Running {
 
 /// Reads the answer until the connection is closed.
 pub(crate) fn answer(mut stream: TcpStream) -> Answer {
-    let mut text = String::new();
-    stream.read_to_string(&mut text).unwrap();
+    let mut bytes = Vec::new();
+    stream.read_to_end(&mut bytes).unwrap();
+    let text = String::from_utf8_lossy(&bytes);
     let (head, body) = text.split_once("\r\n\r\n").unwrap_or_else(|| panic!("no answer: {text:?}"));
     let status = head.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap();
     Answer { status, head: head.to_lowercase(), body: body.to_owned() }

@@ -18,7 +18,7 @@ const UPKEEP: Duration = Duration::from_secs(5);
 
 /// Installs the recorder of the metrics, if they are served.
 pub(super) fn recorder(config: &Config) -> Result<Option<PrometheusHandle>, Failure> {
-    if config.serve.operations.is_none() {
+    if config.serve.monitoring.is_none() {
         return Ok(None);
     }
     let handle = PrometheusBuilder::new()
