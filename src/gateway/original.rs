@@ -86,7 +86,7 @@ fn one<'h>(headers: &'h HeaderMap, name: &HeaderName) -> Result<&'h HeaderValue,
 
 /// Returns the path below that of the router, with the query.
 ///
-/// axum's `nest` drops slashes where it removes its prefix, so that `/envoy//admin` would become
+/// axum may drop slashes where it removes a prefix, so that `/envoy//admin` would become
 /// `/admin`. The prefix is therefore cut from the path that axum routed.
 fn own_target(parts: &Parts) -> Result<Uri, Unreadable> {
     let routed = parts.extensions.get().map_or(&parts.uri, |OriginalUri(uri)| uri);
