@@ -14,7 +14,8 @@ use crate::{
 /// What the closure of [`DashboardBuilder::signed_in`](super::DashboardBuilder::signed_in) returns:
 /// `Option<Actor>`, or a `Result` of it.
 ///
-/// `None` is a request without a session; an error is answered with 503. The method has an example.
+/// `None` is a request without a session. An error is logged, counted in the metric
+/// `api_key_session_errors_total`, and answered with 503. The method has an example.
 pub trait SignedIn: sealed::Sealed {
     #[doc(hidden)]
     fn into_result(self) -> Result<Option<Actor>, BoxError>;

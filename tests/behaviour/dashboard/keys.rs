@@ -11,7 +11,10 @@ use tower_api_key::{
 };
 
 use super::{call, issue, manager, sign_in, status, with_keys};
-use crate::support::registry::{admin, everything, id, text};
+use crate::support::{
+    Api,
+    registry::{admin, everything, id, text},
+};
 
 const LIST: &str = "GET /keys/manage/keys";
 
@@ -39,9 +42,10 @@ async fn a_session_has_the_permissions_of_its_key() {
 
 #[tokio::test]
 async fn a_replaced_key_and_a_token_begin_no_session() {
-    let manager = manager();
+    let (api, manager) = Api::managed(|builder| builder);
     let secret = tower_api_key::token::TokenSecret::new(&[0x5a; 32]).unwrap();
     let tokens = tower_api_key::token::Tokens::new("acme_tok", secret).unwrap();
+    let tokens = tokens.clock(move || api.clock.get());
     let auth = manager.layer().tokens(tokens.clone()).build().unwrap();
     let app = manager.dashboard().sign_in_with_keys(&auth).router_at("/keys").unwrap();
     let key = issue(&manager, "alice", everything()).await;
@@ -50,11 +54,13 @@ async fn a_replaced_key_and_a_token_begin_no_session() {
     let token = tokens.issue(&principal, tower_api_key::token::NewToken::lasting(Duration::from_secs(60))).unwrap();
     let headers = [("authorization", &*format!("Bearer {}", token.text().expose()))];
     let answer = call(&app, "POST /keys/manage/session", &headers, "{}").await;
-    assert_eq!((answer.status, answer.headers.contains_key("set-cookie")), (401, false), "{}", answer.text);
+    let expected = (401, false, &json!("Sign in with a key: a token ends too soon."));
+    assert_eq!((answer.status, answer.headers.contains_key("set-cookie"), &answer.json["detail"]), expected);
     let alice = Actor::trusted(Owner::User("alice".into()), everything()).in_organization("acme");
     manager.rotate(&alice, id(&key), Rotation::grace_period(Duration::from_secs(3_600))).await.unwrap();
     let answer = call(&app, "POST /keys/manage/session", &[("x-api-key", text(&key))], "{}").await;
-    assert_eq!((answer.status, answer.headers.contains_key("set-cookie")), (401, false), "{}", answer.text);
+    let expected = (401, false, &json!("This key was replaced: sign in with the new one."));
+    assert_eq!((answer.status, answer.headers.contains_key("set-cookie"), &answer.json["detail"]), expected);
 }
 
 #[tokio::test]
