@@ -10,7 +10,7 @@ use crate::support::{
 use tower_api_key::{
     Author, KeyFormat, Owner, Permissions,
     key::FormatError,
-    manage::{Actor, ImportKey, ManageError, NewKey, Rotation, UpdateKey},
+    manage::{Actor, ImportKey, KeyManagerBuilder, ManageError, NewKey, Rotation, UpdateKey},
     store::KeyFilter,
 };
 
@@ -181,7 +181,7 @@ async fn a_session_stands_for_what_its_key_may_do_now() {
 
 #[tokio::test]
 async fn an_operator_is_the_author_of_what_a_trusted_actor_changes() {
-    let (api, manager) = Api::managed(|builder| builder.accept_any_format());
+    let (api, manager) = Api::managed(KeyManagerBuilder::accept_any_format);
     let ada = Some(Author::User("ada".into()));
     let alice = Actor::trusted(Owner::User("alice".into()), everything()).by_operator("ada");
     let issued = manager.issue(&alice, NewKey::user("laptop").permissions(everything())).await.unwrap();
