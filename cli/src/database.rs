@@ -48,6 +48,7 @@ impl Address {
             let path = path.strip_prefix("//").unwrap_or(path);
             return match path {
                 "" | ":memory:" => usage("sqlite: needs the path of a file, such as sqlite:keys.db"),
+                path if path.contains("://") => usage("a sqlite: address is a path, such as sqlite:keys.db"),
                 path if path.contains('?') => usage("a sqlite: address is a path, without parameters after a `?`"),
                 path => Ok(Self::Sqlite(path.into())),
             };
@@ -63,7 +64,8 @@ impl Address {
     pub(crate) fn password(&self) -> Option<&str> {
         let Self::Postgres(url) = self else { return None };
         let (_, rest) = url.split_once("://")?;
-        let in_login = || rest.rsplit_once('@')?.0.split_once(':').map(|(_, password)| password);
+        let before_parameters = rest.split(['?', '#']).next()?;
+        let in_login = || before_parameters.rsplit_once('@')?.0.split_once(':').map(|(_, password)| password);
         let parameter = || rest.split(['?', '&']).find_map(|parameter| parameter.strip_prefix("password="));
         in_login().or_else(parameter).filter(|password| !password.is_empty())
     }
@@ -108,9 +110,17 @@ impl fmt::Display for Address {
         match self {
             Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
             Self::Postgres(url) => {
+                // The login ends at the last `@` before the path; a password may contain one.
                 let rest = url.split_once("://").map_or("", |(_, rest)| rest);
-                let place = rest.rsplit_once('@').map_or(rest, |(_, place)| place);
-                write!(f, "postgres://{}", place.split(['?', '#']).next().unwrap_or_default())
+                let rest = rest.split(['?', '#']).next().unwrap_or_default();
+                let (authority, name) = rest.split_once('/').unwrap_or((rest, ""));
+                let (host, is_login) = authority.rsplit_once('@').map_or((authority, false), |(_, host)| (host, true));
+                let port = host.rsplit_once(':').map_or("", |(_, port)| port);
+                // Without a login, what looks like a port may be a password without its host.
+                if name.contains('@') || (!is_login && !port.bytes().all(|byte| byte.is_ascii_digit())) {
+                    return f.write_str("postgres://…");
+                }
+                write!(f, "postgres://{host}/{name}")
             }
         }
     }
@@ -159,6 +169,10 @@ mod tests {
             ("postgres://u:a@b@db:5/keys", "postgres://db:5/keys", Some("a@b")),
             ("postgresql://u@db/keys", "postgres://db/keys", None),
             ("postgres://db/keys?sslmode=require&password=x", "postgres://db/keys", Some("x")),
+            ("postgres://u@127.0.0.1:1/db?password=top@secret", "postgres://127.0.0.1:1/db", Some("top@secret")),
+            ("postgres://u:topsecret", "postgres://…", None),
+            ("postgres://u:topsecret/db", "postgres://…", None),
+            ("postgres://u:to/p@secret@db/keys", "postgres://…", Some("to/p@secret")),
             ("sqlite://keys.db", "sqlite:keys.db", None),
             ("sqlite:/var/keys.db", "sqlite:/var/keys.db", None),
         ] {
@@ -169,7 +183,14 @@ mod tests {
 
     #[test]
     fn another_address_is_refused_and_not_repeated() {
-        for url in ["mysql://u:secret@db", "sqlite:", "sqlite::memory:", "sqlite:a?mode=secret", "secret"] {
+        for url in [
+            "mysql://u:secret@db",
+            "sqlite:",
+            "sqlite::memory:",
+            "sqlite:a?mode=secret",
+            "sqlite:postgres://u:secret@h/db",
+            "secret",
+        ] {
             let Err(Failure::Usage(why)) = read(url) else { panic!("{url}") };
             assert!(!why.contains("secret"), "{why}");
         }

@@ -2,10 +2,14 @@
 //! change is finished first, and a second signal ends the command.
 
 use std::{
-    io,
+    fs, io,
+    path::PathBuf,
     pin::pin,
     process,
-    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
 };
 
 use tokio::sync::Notify;
@@ -15,6 +19,7 @@ use crate::{exit::INTERRUPTED, input, output};
 static PROTECTED: AtomicUsize = AtomicUsize::new(0);
 static REQUESTED: AtomicBool = AtomicBool::new(false);
 static ASKED: Notify = Notify::const_new();
+static UNFINISHED: Mutex<Vec<PathBuf>> = Mutex::new(Vec::new());
 
 /// While it lives, the first signal only [requests](is_requested) the end.
 pub(crate) struct Protection(());
@@ -37,6 +42,18 @@ impl Drop for Protection {
 /// Returns whether a signal has asked the command to end.
 pub(crate) fn is_requested() -> bool {
     REQUESTED.load(Ordering::SeqCst)
+}
+
+/// Names a file or folder that is removed if a signal ends the command at once.
+pub(crate) fn remove_on_exit(path: PathBuf) {
+    UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner).push(path);
+}
+
+fn remove_unfinished() {
+    for path in UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
+        // It may be gone, or finished under another name.
+        let _ = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+    }
 }
 
 /// Waits until a signal has asked the command to end.
@@ -62,6 +79,7 @@ pub(crate) fn watch() -> io::Result<()> {
             ASKED.notify_waiters();
             if PROTECTED.load(Ordering::SeqCst) == 0 || !is_first {
                 input::show_typing();
+                remove_unfinished();
                 output::note("tower-api-key: interrupted");
                 process::exit(INTERRUPTED);
             }

@@ -92,7 +92,7 @@ impl KeyManager {
     /// Revokes, disables or removes all keys that a filter matches, among those that the actor
     /// sees.
     ///
-    /// The bounds of the actor override the filter, as in [`KeyManager::list`]. The keys are
+    /// The bounds of the actor narrow the filter, as in [`KeyManager::list`]. The keys are
     /// changed in batches of at most 10, each in one transaction. The transaction reads the keys
     /// again: one that the filter no longer matches is not changed. Each change has its event, and
     /// calls the hooks. If the process ends midway, or an error is returned, the earlier batches

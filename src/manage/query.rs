@@ -59,10 +59,10 @@ impl KeyManager {
 
     /// Returns one page of the keys that `filter` matches, in its order. [`Page`] has an example.
     ///
-    /// The bounds of the actor override the filter. The list always has the organization of the
+    /// The bounds of the actor narrow the filter. The list always has the organization of the
     /// actor, unless the actor is [across organizations](Actor::across_organizations). It has the
     /// actor's environment if the actor is confined to one, and the actor's owner if the actor is
-    /// confined to its own keys. A limit of 0 counts as 1.
+    /// confined to its own keys. A filter for another one matches nothing. A limit of 0 counts as 1.
     ///
     /// # Errors
     ///
@@ -72,7 +72,11 @@ impl KeyManager {
         self.run_as(actor, Action::READ, WorkKind::Read, move |manager, actor| {
             let mut filter = filter.clone();
             async move {
+                let is_outside = actor.is_outside(&filter);
                 filter = actor.within_organization(filter)?;
+                if is_outside {
+                    return Ok(Page { records: Vec::new(), next: None });
+                }
                 filter.environment = actor.environment().map(str::to_owned).or(filter.environment);
                 filter.limit = filter.limit.max(1);
                 if actor.is_own_keys_only() {

@@ -48,6 +48,7 @@ pub(crate) async fn run(args: &Args, session: &Session, global: &Global) -> Resu
     // The file gets its name when it is complete.
     let part = part_of(path);
     let file = private(&part).map_err(cannot)?;
+    interrupt::remove_on_exit(part.clone());
     let written = match write(args, session, &file).await {
         Ok(count) => file.sync_all().and_then(|()| fs::rename(&part, path)).map(|()| count).map_err(cannot),
         Err(failure) => Err(failure),

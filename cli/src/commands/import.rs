@@ -10,6 +10,7 @@ use tower_api_key::{
     store::RegistryError,
 };
 
+use super::new_key::label;
 use crate::{
     args::Global,
     exit::Failure,
@@ -29,7 +30,7 @@ pub(crate) struct Args {
     #[arg(value_name = "FILE")]
     file: PathBuf,
     /// The organization of keys that have none.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = label)]
     organization: Option<String>,
     /// Only read the file. Nothing is imported, and the database is not asked.
     #[arg(long)]
@@ -134,6 +135,9 @@ fn read(args: &Args) -> Result<(Report, Vec<Ready>), Failure> {
         let wrong = |why: &str| usage(format!("key {number}: {why}"));
         let Entry { organization, id, .. } = &entry;
         let organization = organization.clone().or_else(|| args.organization.clone());
+        if organization.as_deref().is_some_and(|name| label(name).is_err()) {
+            return Err(wrong("the organization is empty, or has control characters or spaces at its ends"));
+        }
         let (secret, import) = (entry.secret().map_err(wrong)?, entry.to_import().map_err(wrong)?);
         ready.push(Ready { number, organization, secret, id: id.clone(), import });
     }

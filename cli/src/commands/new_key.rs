@@ -21,10 +21,10 @@ pub(crate) struct NewKeyArgs {
     /// The name, which people see in lists.
     name: String,
     /// The organization of the key.
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", value_parser = label)]
     organization: Option<String>,
     /// The user who owns the key. Without it, the key is a service account.
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = label)]
     user: Option<String>,
     /// The environment, which selects the prefix of the key.
     #[arg(long, value_name = "NAME")]
@@ -100,6 +100,14 @@ impl NewKeyArgs {
 pub(crate) fn name_and_text(argument: &str) -> Result<(String, String), String> {
     let (name, text) = argument.split_once('=').ok_or("write NAME=TEXT")?;
     Ok((name.to_owned(), text.to_owned()))
+}
+
+/// Checks the name of an organization or a user: an unset variable of the shell is no name.
+pub(crate) fn label(argument: &str) -> Result<String, &'static str> {
+    if argument.is_empty() || argument.trim() != argument || argument.chars().any(char::is_control) {
+        return Err("it must not be empty, and has no control characters and no spaces at its ends");
+    }
+    Ok(argument.to_owned())
 }
 
 /// Parses `NAME=NUMBER`, or `NAME=unlimited`.

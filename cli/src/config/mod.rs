@@ -20,7 +20,7 @@ pub(crate) use database::DatabaseConfig;
 pub(crate) use keys::KeysConfig;
 pub(crate) use limits::LimitsConfig;
 pub(crate) use roles::RolesConfig;
-pub(crate) use serve::{DashboardConfig, GatewayConfig, MountPath, ServeConfig};
+pub(crate) use serve::{DashboardConfig, GatewayConfig, ServeConfig};
 pub(crate) use table::{RouteTable, TableFile};
 
 use crate::exit::Failure;
@@ -61,8 +61,18 @@ pub(crate) fn read<T: DeserializeOwned>(path: &Path) -> Result<T, Failure> {
 pub(crate) fn parse<T: DeserializeOwned>(name: &str, text: &str) -> Result<T, Failure> {
     toml::from_str(text).map_err(|error| {
         let line = error.span().map(|span| format!(":{}", line(text, &span))).unwrap_or_default();
-        Failure::Usage(format!("{name}{line}: {}", error.message()))
+        Failure::Usage(format!("{name}{line}: {}", without_values(error.message())))
     })
+}
+
+/// Returns the message of serde without the value that it repeats, which may be a secret.
+fn without_values(message: &str) -> String {
+    let expected = message.split(", expected ").nth(1).map(|expected| format!(": expected {expected}"));
+    let kinds = ["invalid type", "invalid value", "invalid length", "unknown variant"];
+    match kinds.iter().find(|kind| message.starts_with(**kind)) {
+        Some(kind) => format!("{kind}{}", expected.unwrap_or_default()),
+        None => message.to_owned(),
+    }
 }
 
 /// Returns the number of the line in which a span begins.

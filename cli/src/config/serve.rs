@@ -154,6 +154,12 @@ impl MountPath {
         &self.0
     }
 
+    /// Returns whether the router at the other path would also get requests below this one.
+    pub(crate) fn is_within(&self, other: &Self) -> bool {
+        let rest = self.0.strip_prefix(other.0.trim_end_matches('/'));
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
     /// Returns the path of `rest`, such as `/self`, below this one.
     pub(crate) fn under(&self, rest: &str) -> String {
         format!("{}{rest}", self.0.trim_end_matches('/'))

@@ -12,7 +12,7 @@ use crate::{
     config::{self, Config},
     database::Address,
     exit::Failure,
-    output,
+    interrupt, output,
 };
 
 /// The configuration of the demo, also in the guide.
@@ -37,12 +37,15 @@ impl Demo {
             Some(path) => Config::read(Some(path))?,
             None => config::parse("the demo", CONFIG)?,
         };
-        if global.database.is_some() || config.database.url.is_some() {
-            let address = Address::read(global.database.clone(), &config.database)?;
+        // Not DATABASE_URL, which may name the database of a service.
+        let argument = global.database.clone().filter(|_| global.has_database_argument());
+        if argument.is_some() || config.database.url.is_some() {
+            let address = Address::read(argument, &config.database)?;
             return Ok(Self { config, address, _folder: None });
         }
         let folder =
             tempfile::tempdir().map_err(|error| Failure::Failed(format!("no folder for the demo: {error}")))?;
+        interrupt::remove_on_exit(folder.path().to_owned());
         let address = Address::Sqlite(folder.path().join("demo.db"));
         Ok(Self { config, address, _folder: Some(folder) })
     }

@@ -1,11 +1,20 @@
 //! Listens, serves, and ends gracefully.
+//!
+//! A slow or silent client costs one connection for half a minute, and the listeners share no
+//! connections: so no client of one can make another one unavailable.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{future::Future, net::SocketAddr, sync::Arc, time::Duration};
 
-use axum::Router;
-use tokio::{net::TcpListener, task::JoinSet, time::sleep};
+use axum::{Router, extract::ConnectInfo};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::{conn::auto, graceful::GracefulShutdown},
+    service::TowerToHyperService,
+};
+use tokio::{net::TcpListener, sync::Semaphore, task::JoinSet, time::sleep};
+use tower_http::{add_extension::AddExtensionLayer, timeout::RequestBodyTimeoutLayer};
 
-use super::routes::Served;
+use super::{descriptors, routes::Served};
 use crate::{exit::Failure, interrupt, output};
 
 /// The bound addresses, each with its router.
@@ -16,19 +25,27 @@ struct Listener {
     socket: TcpListener,
     address: SocketAddr,
     router: Router,
+    accepts_http2: bool,
 }
+
+/// How long a client may take for the head of a request, or for the next part of its body. An idle
+/// connection is closed after this time.
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The wait after an error of `accept`, such as too many open files.
+const ACCEPT_AGAIN: Duration = Duration::from_millis(100);
 
 // === impl Listeners ===
 
 impl Listeners {
     pub(super) async fn bind(served: Vec<Served>) -> Result<Self, Failure> {
         let mut listeners = Vec::with_capacity(served.len());
-        for Served { what, address, router } in served {
+        for Served { what, address, router, accepts_http2 } in served {
             let failed = |error| Failure::Failed(format!("cannot listen on {address} ({what}): {error}"));
             let socket = TcpListener::bind(address).await.map_err(failed)?;
             // Port 0 is any free one.
             let address = socket.local_addr().map_err(failed)?;
-            listeners.push(Listener { what, socket, address, router });
+            listeners.push(Listener { what, socket, address, router, accepts_http2 });
         }
         Ok(Self(listeners))
     }
@@ -38,28 +55,67 @@ impl Listeners {
     }
 
     /// Serves until a signal, and then until all connections have ended, for at most `shutdown_timeout`.
-    pub(super) async fn serve(self, shutdown_timeout: Duration) -> Result<(), Failure> {
+    pub(super) async fn serve(self, shutdown_timeout: Duration) {
+        let connections = descriptors::connections(self.0.len());
         let mut serving = JoinSet::new();
-        for Listener { socket, router, .. } in self.0 {
-            let service = router.into_make_service_with_connect_info::<SocketAddr>();
-            serving.spawn(axum::serve(socket, service).with_graceful_shutdown(interrupt::requested()).into_future());
+        for listener in self.0 {
+            serving.spawn(listener.serve(connections));
         }
-        let ended = async {
-            while let Some(ended) = serving.join_next().await {
-                ended.map_err(std::io::Error::other).flatten()?;
-            }
-            Ok::<_, std::io::Error>(())
-        };
         let too_long = async {
             interrupt::requested().await;
             sleep(shutdown_timeout).await;
         };
         tokio::select! {
-            ended = ended => ended.map_err(|error| Failure::Failed(format!("cannot serve: {error}"))),
-            () = too_long => {
-                output::note("tower-api-key: some connections did not end in time, and are closed");
-                Ok(())
-            }
+            _ = serving.join_all() => {}
+            () = too_long => output::note("tower-api-key: some connections did not end in time, and are closed"),
         }
+    }
+}
+
+// === impl Listener ===
+
+impl Listener {
+    /// Accepts connections, at most so many at the same time, until a signal. Then waits until they
+    /// have ended.
+    async fn serve(self, connections: usize) {
+        let Self { socket, router, accepts_http2, .. } = self;
+        let router = router.layer(RequestBodyTimeoutLayer::new(CLIENT_TIMEOUT));
+        let server = server(accepts_http2);
+        let open = GracefulShutdown::new();
+        let places = Arc::new(Semaphore::new(connections));
+        while let Some(Ok(place)) = before_signal(Arc::clone(&places).acquire_owned()).await {
+            let Some(accepted) = before_signal(socket.accept()).await else { break };
+            let Ok((stream, peer)) = accepted else {
+                sleep(ACCEPT_AGAIN).await;
+                continue;
+            };
+            let router = router.clone().layer(AddExtensionLayer::new(ConnectInfo(peer)));
+            let connection = server.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+            let connection = open.watch(connection.into_owned());
+            tokio::spawn(async move {
+                // An error is the client's: it is slow, or has gone.
+                let _ = connection.await;
+                drop(place);
+            });
+        }
+        drop(socket);
+        open.shutdown().await;
+    }
+}
+
+/// HTTP/1, or also HTTP/2 without TLS, which Envoy speaks. A client may wait forever before it is
+/// known which of the two it speaks, so only an address for a gateway accepts both.
+fn server(accepts_http2: bool) -> auto::Builder<TokioExecutor> {
+    let mut server = auto::Builder::new(TokioExecutor::new());
+    server.http1().timer(TokioTimer::new()).header_read_timeout(CLIENT_TIMEOUT);
+    server.http2().timer(TokioTimer::new()).keep_alive_interval(CLIENT_TIMEOUT).keep_alive_timeout(CLIENT_TIMEOUT);
+    if accepts_http2 { server } else { server.http1_only() }
+}
+
+/// Returns `None` after a signal.
+async fn before_signal<T>(work: impl Future<Output = T>) -> Option<T> {
+    tokio::select! {
+        done = work => Some(done),
+        () = interrupt::requested() => None,
     }
 }

@@ -5,6 +5,7 @@
 //! ends gracefully after a signal.
 
 mod demo;
+mod descriptors;
 mod listeners;
 mod logs;
 mod monitoring;
@@ -33,7 +34,7 @@ pub(crate) async fn serve_demo(global: &Global) -> Result<(), Failure> {
 }
 
 async fn run(global: &Global, config: &Config, address: &Address, demo: Option<&Demo>) -> Result<(), Failure> {
-    logs::install(global.json)?;
+    let _log = logs::install(global.json)?;
     // A signal ends the service when its connections have ended.
     let _protection = interrupt::Protection::new();
     let metrics = monitoring::recorder(config)?;
@@ -51,7 +52,6 @@ async fn run(global: &Global, config: &Config, address: &Address, demo: Option<&
         demo.print_hints(&listeners);
     }
     let _ = std::io::stderr().flush();
-    let served = listeners.serve(config.serve.shutdown_timeout).await;
-    let closed = service.close().await;
-    served.and(closed)
+    listeners.serve(config.serve.shutdown_timeout).await;
+    service.close().await
 }

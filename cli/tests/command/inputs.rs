@@ -69,6 +69,20 @@ fn an_unknown_command_or_option_is_an_error_of_usage() {
 }
 
 #[test]
+fn an_empty_name_of_an_owner_is_refused() {
+    let world = World::sqlite();
+    for option in ["--organization", "--user"] {
+        for name in ["", " ", "a\nb"] {
+            let refused = world.fails(2, &["issue", "bot", option, name], "");
+            assert!(refused.contains("must not be empty"), "{option} {name:?}: {refused}");
+        }
+    }
+    let line = format!("{{\"name\":\"a\",\"organization\":\"\",\"digest\":\"{:064x}\"}}", 1);
+    let file = world.file("keys.jsonl", line);
+    assert!(world.fails(2, &["import", &file], "").contains("the organization is empty"));
+}
+
+#[test]
 fn a_text_in_place_of_an_id_is_not_repeated() {
     let world = World::sqlite();
     let (_, key) = world.issue(&["bot"]);

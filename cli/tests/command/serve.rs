@@ -2,7 +2,7 @@
 
 mod running;
 
-use std::{fs, io::Write, net::TcpListener, thread::sleep, time::Duration};
+use std::{fs, io::Write, net::TcpListener, process::Stdio, thread::sleep, time::Duration};
 
 use serde_json::{Value, json};
 
@@ -46,7 +46,7 @@ shutdown_timeout = "1s"
 path = "/links"
 resource = "links"
 [serve.management]
-path = "/"
+path = "/keys"
 [serve.gateway]
 listen = "127.0.0.1:0"
 kind = "traefik"
@@ -132,10 +132,10 @@ fn a_signal_lets_a_request_end(world: &World) {
     let serve = Running::start(world, &["serve", "--config", &config], 2);
     let body = r#"{"type": "bot", "name": "ci"}"#;
     let headers = [("x-api-key", &*key), ("content-type", "application/json")];
-    let mut half = serve.begin("public", "POST", "/", &headers, body.len());
+    let mut half = serve.begin("public", "POST", "/keys", &headers, body.len());
     half.write_all(&body.as_bytes()[..10]).unwrap();
     // Another request is answered after it, so the service has read its head.
-    assert_eq!(serve.get("public", "/self", &[("x-api-key", &key)]).status, 200);
+    assert_eq!(serve.get("public", "/keys/self", &[("x-api-key", &key)]).status, 200);
     serve.signal("TERM");
     while std::net::TcpStream::connect(serve.address("gateway")).is_ok() {
         sleep(Duration::from_millis(5));
@@ -154,8 +154,8 @@ fn connections_that_do_not_end_are_closed() {
     let config = world.file("serve.toml", WITHOUT_LIMITS);
     let serve = Running::start(&world, &["serve", "--config", &config], 2);
     let headers = [("x-api-key", &*key), ("content-type", "application/json")];
-    let _half = serve.begin("public", "POST", "/", &headers, 100);
-    assert_eq!(serve.get("public", "/self", &[("x-api-key", &key)]).status, 200);
+    let _half = serve.begin("public", "POST", "/keys", &headers, 100);
+    assert_eq!(serve.get("public", "/keys/self", &[("x-api-key", &key)]).status, 200);
     let run = serve.stop();
     assert_eq!(run.code, 0);
     assert!(run.err.contains("some connections did not end in time"), "{}", run.err);
@@ -171,8 +171,8 @@ fn a_wrong_configuration_is_an_error_with_its_line() {
         ("[serve.management]\npath = \"/{id}\"", "serve.toml:2: a path is / or such as"),
         ("[serve]\ntrusted_proxies = [\"10.0.0.0/99\"]", "serve.toml:2: "),
         ("[[serve.routes]]\npath = \"/a\"", "serve.toml:1: set either `resource`"),
-        ("[[serve.routes]]\npath = \"/a\"\naccess = \"any\"", "serve.toml:3: unknown variant `any`"),
-        ("[serve.gateway]\nlisten = \"127.0.0.1:0\"\nkind = \"haproxy\"", "serve.toml:3: unknown variant `haproxy`"),
+        ("[[serve.routes]]\npath = \"/a\"\naccess = \"any\"", "serve.toml:3: unknown variant: expected"),
+        ("[serve.gateway]\nlisten = \"127.0.0.1:0\"\nkind = \"haproxy\"", "serve.toml:3: unknown variant: expected one of"),
         ("[serve.gateway]\nlisten = \"127.0.0.1:0\"\nkind = \"nginx\"", "add [[serve.routes]]"),
         ("[limits.plans.a]\nb = { rate = \"10/day\" }", "serve.toml:2: a rate is per second, minute or hour"),
         ("[limits.plans.a]\nb = { quota = \"many\" }", "serve.toml:2: expected a number and a period"),
@@ -181,6 +181,16 @@ fn a_wrong_configuration_is_an_error_with_its_line() {
         ("[limits]\ndefault_plan = \"none\"", "[limits]: "),
         ("[keys]\nprefix = \"acme\"", "there is nothing to serve"),
         ("[serve.management]\npath = \"/a\"\n[serve.dashboard]\npath = \"/a\"", "two routers have the same path"),
+        (
+            "[serve.management]\npath = \"/style.css\"\n[serve.dashboard]\npath = \"/\"",
+            "two routers have the same path",
+        ),
+        (
+            "[serve.management]\npath = \"/manage/keys\"\n[serve.dashboard]\npath = \"/\"",
+            "two routers have the same path",
+        ),
+        ("[serve.management]\npath = \"/a/b\"\n[serve.verification]\npath = \"/a\"", "or one is below the other"),
+        ("[serve.management]\npath = \"/\"", "only the dashboard may have the path /"),
         ("[serve.dashboard]\npath = \"/\"\nstylesheet = \"none.css\"", "none.css: "),
     ] {
         let file = world.file("serve.toml", config);
@@ -234,7 +244,30 @@ fn an_open_route_needs_no_key_and_the_others_do() {
     let passed = ask("/health");
     assert!(passed.status == 200 && passed.head.contains("x-auth-key-id: \r\n"), "{passed:?}");
     assert_eq!((ask("/links").status, ask("/none").status), (401, 401));
-    assert_eq!(serve.get("public", "/self", &[]).status, 401, "the management API needs a key");
+    assert_eq!(serve.get("public", "/keys/self", &[]).status, 401, "the management API needs a key");
+    assert_eq!(serve.stop().code, 0);
+}
+
+#[test]
+fn slow_clients_of_one_address_do_not_stop_another() {
+    let world = World::sqlite();
+    let config = world.file("serve.toml", EVERYTHING.replace("stylesheet = \"acme.css\"", ""));
+    let limited = ["-c", "ulimit -n 160; exec \"$0\" \"$@\""];
+    let whole = world.command(&["serve", "--config", &config]);
+    let mut command = std::process::Command::new("sh");
+    command.args(limited).arg(whole.get_program()).args(whole.get_args());
+    command.env("DATABASE_URL", &world.url).current_dir(world.folder.path());
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let serve = Running::spawn(&world, command, 3);
+    let slow: Vec<_> = (0..200).map(|_| serve.connect("public")).collect();
+    for mut stream in &slow {
+        let _ = stream.write_all(b"GET /keys HTTP/1.1\r\nhost:");
+    }
+    assert_eq!(serve.get("monitoring", "/readyz", &[]).status, 200);
+    let headers = [("x-forwarded-method", "GET"), ("x-forwarded-uri", "/links/1")];
+    assert_eq!(serve.get("gateway", "/", &headers).status, 401);
+    drop(slow);
+    assert_eq!(serve.get("public", "/keys", &[]).status, 200, "they have gone");
     assert_eq!(serve.stop().code, 0);
 }
 
@@ -266,8 +299,8 @@ fn a_second_signal_ends_it_at_once() {
     let config = world.file("serve.toml", WITHOUT_LIMITS.replace("1s", "1h"));
     let serve = Running::start(&world, &["serve", "--config", &config], 2);
     let headers = [("x-api-key", &*key), ("content-type", "application/json")];
-    let _half = serve.begin("public", "POST", "/", &headers, 100);
-    assert_eq!(serve.get("public", "/self", &[("x-api-key", &key)]).status, 200);
+    let _half = serve.begin("public", "POST", "/keys", &headers, 100);
+    assert_eq!(serve.get("public", "/keys/self", &[("x-api-key", &key)]).status, 200);
     serve.signal("TERM");
     while std::net::TcpStream::connect(serve.address("gateway")).is_ok() {
         sleep(Duration::from_millis(5));
@@ -301,7 +334,7 @@ fn an_address_in_use_is_named() {
     let world = World::sqlite();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
-    let config = world.file("serve.toml", format!("[serve]\nlisten = \"{address}\"\n[serve.management]\npath = \"/\""));
+    let config = world.file("serve.toml", format!("[serve]\nlisten = \"{address}\"\n[serve.management]\npath = \"/keys\""));
     let refused = world.fails(1, &["serve", "--config", &config], "");
     assert!(refused.contains(&format!("cannot listen on {address} (public): ")), "{refused}");
 }

@@ -61,6 +61,18 @@ impl Actor {
         Ok(filter)
     }
 
+    /// Returns whether the filter names an organization, an environment or an owner that the actor
+    /// is confined away from. Such a list is empty: with the actor's own instead, a change of all its
+    /// keys would change others than it names.
+    pub(in crate::manage) fn is_outside(&self, filter: &KeyFilter) -> bool {
+        let differs = |asked: Option<&str>, own: Option<&str>| asked.is_some_and(|asked| own != Some(asked));
+        let is_confined = !self.is_across_organizations();
+        let is_own = |owner| self.owner() == Some(owner) || !self.is_own_keys_only();
+        (is_confined && differs(filter.organization.as_deref(), self.organization()))
+            || (self.environment().is_some() && differs(filter.environment.as_deref(), self.environment()))
+            || !filter.owner.as_ref().is_none_or(is_own)
+    }
+
     /// Returns whether [`Actor::across_organizations`] was called.
     pub fn is_across_organizations(&self) -> bool {
         self.bounds.every_organization

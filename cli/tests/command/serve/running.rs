@@ -70,6 +70,10 @@ impl Running {
         answer(stream)
     }
 
+    pub(crate) fn connect(&self, what: &str) -> TcpStream {
+        TcpStream::connect(self.address(what)).unwrap()
+    }
+
     /// Sends the head of a request.
     pub(crate) fn begin(
         &self,
@@ -80,7 +84,7 @@ impl Running {
         length: usize,
     ) -> TcpStream {
         let address = self.address(what);
-        let mut stream = TcpStream::connect(&address).unwrap();
+        let mut stream = self.connect(what);
         let mut head = format!("{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n");
         for (name, value) in headers {
             write!(head, "{name}: {value}\r\n").unwrap();
