@@ -26,11 +26,21 @@ impl Verifier {
         match self.check(question).await {
             Ok(principal) => Ok(json(&ActiveKey::new(&principal)).into_response()),
             Err(NotAccepted { status, retry_after }) => match status {
-                StatusCode::TOO_MANY_REQUESTS | StatusCode::PAYMENT_REQUIRED => {
-                    Err(later(status, retry_after, "a limit is used up: repeat the request later"))
+                StatusCode::TOO_MANY_REQUESTS if retry_after.is_some() => Err(later(
+                    status,
+                    retry_after,
+                    "a limit is used up: repeat the request after `Retry-After` seconds",
+                )),
+                StatusCode::TOO_MANY_REQUESTS => {
+                    Err(later(status, None, "a limit is used up, and no time is known after which it is free"))
                 }
+                StatusCode::PAYMENT_REQUIRED => Err(Refusal {
+                    error: "payment_required",
+                    retry_after,
+                    ..Refusal::new(status, "the credits of the key are used up")
+                }),
                 StatusCode::SERVICE_UNAVAILABLE => {
-                    Err(later(status, retry_after, "the key cannot be verified at the moment: repeat the request"))
+                    Err(later(status, retry_after, "the key cannot be verified now: repeat the request later"))
                 }
                 status if status.is_server_error() => Err(Refusal {
                     error: "server_error",
@@ -46,19 +56,22 @@ fn parse(body: &[u8]) -> Result<Question, Refusal> {
     let (mut key, mut client) = (None, None);
     for (name, value) in form_urlencoded::parse(body) {
         let value = Zeroizing::new(value.into_owned());
-        let is_repeated = match &*name {
-            "token" => key.replace(value).is_some(),
-            "client_address" => {
-                let address = value.parse().map_err(|_| invalid("client_address is no address"))?;
-                client.replace(address).is_some()
+        match &*name {
+            "token" => {
+                if key.replace(value).is_some() {
+                    return Err(invalid("`token` is repeated"));
+                }
             }
-            _ => false,
-        };
-        if is_repeated {
-            return Err(invalid("a parameter is repeated"));
+            "client_address" => {
+                let address = value.parse().map_err(|_| invalid("`client_address` is not an IP address"))?;
+                if client.replace(address).is_some() {
+                    return Err(invalid("`client_address` is repeated"));
+                }
+            }
+            _ => {}
         }
     }
-    let key = key.filter(|key| !key.is_empty()).ok_or_else(|| invalid("token is missing: it is the key"))?;
+    let key = key.filter(|key| !key.is_empty()).ok_or_else(|| invalid("`token` is missing"))?;
     Ok(Question { key, client, target: None })
 }
 
