@@ -9,6 +9,8 @@ use std::{
 
 use tempfile::TempDir;
 
+use super::Ports;
+
 const GUIDE: &str = include_str!("../../../docs/guide/src/gateways.md");
 
 /// A running program. Dropping it ends it. It also ends when this process ends, however that
@@ -59,17 +61,21 @@ impl Service {
 }
 
 /// Returns the configuration under this heading, with the ports of the test.
-fn configuration(heading: &str, [gateway, http, grpc, service]: [u16; 4]) -> String {
+fn configuration(heading: &str, [gateway, key_service, service]: Ports) -> String {
     let section = GUIDE.split("\n## ").find(|section| section.lines().next() == Some(heading)).expect("the section");
     let mut text = section.split("```").nth(1).expect("a block").split_once('\n').expect("its lines").1.to_owned();
-    for (address, port) in [("127.0.0.1:3001", http), ("127.0.0.1:8000", service)] {
-        text = text.replace(address, &format!("127.0.0.1:{port}"));
+    // A port that is already replaced may be one of the guide: so first all, then their values.
+    for (port, mark) in [("8081", "KEY_SERVICE"), ("3000", "SERVICE")] {
+        text = text.replace(&format!("127.0.0.1:{port}"), &format!("127.0.0.1:{mark}"));
     }
-    for (port, own) in [(3001, http), (9001, grpc), (8000, service), (8080, gateway)] {
-        text = text.replace(&format!("port_value: {port} "), &format!("port_value: {own} "));
+    for (port, mark) in [("8081", "KEY_SERVICE"), ("3000", "SERVICE"), ("8000", "GATEWAY")] {
+        text = text.replace(&format!("port_value: {port} "), &format!("port_value: {mark} "));
     }
-    text.replace("listen 8080;", &format!("listen 127.0.0.1:{gateway};"))
-        .replace(":8080 {", &format!(":{gateway} {{"))
+    text.replace("listen 8000;", "listen 127.0.0.1:GATEWAY;")
+        .replace(":8000 {", ":GATEWAY {")
+        .replace("KEY_SERVICE", &key_service.to_string())
+        .replace("SERVICE", &service.to_string())
+        .replace("GATEWAY", &gateway.to_string())
         .replace("address: 0.0.0.0", "address: 127.0.0.1")
 }
 
@@ -80,7 +86,7 @@ fn write(name: &str, text: &str) -> (TempDir, std::path::PathBuf) {
     (folder, path)
 }
 
-pub fn nginx(ports: [u16; 4]) -> Program {
+pub fn nginx(ports: Ports) -> Program {
     let kinds = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
     let temporary: String = kinds.iter().map(|kind| format!("{kind}_temp_path {kind};\n")).collect();
     let (folder, path) = write(
@@ -96,7 +102,7 @@ pub fn nginx(ports: [u16; 4]) -> Program {
     Program::start(&mut command, "nginx is not installed: apt install nginx-light", Some(folder))
 }
 
-pub fn caddy(ports: [u16; 4]) -> Program {
+pub fn caddy(ports: Ports) -> Program {
     let options = "{\n\tdefault_bind 127.0.0.1\n\tadmin off\n\tauto_https off\n\tlog {\n\t\tlevel ERROR\n\t}\n}\n";
     let (folder, path) = write("Caddyfile", &format!("{options}{}", configuration("Caddy", ports)));
     let mut command = Command::new("caddy");
@@ -105,7 +111,7 @@ pub fn caddy(ports: [u16; 4]) -> Program {
     Program::start(&mut command, "Caddy is not installed: apt install caddy", Some(folder))
 }
 
-pub fn envoy(heading: &str, ports: [u16; 4]) -> Program {
+pub fn envoy(heading: &str, ports: Ports) -> Program {
     let (folder, path) = write("envoy.yaml", &configuration(heading, ports));
     let mut command = Command::new(env::var("ENVOY").unwrap_or_else(|_| "envoy".to_owned()));
     command.arg("-c").arg(path).args(["--log-level", "error", "--concurrency", "1", "--disable-hot-restart"]);
