@@ -13,12 +13,15 @@ use super::Ports;
 
 const GUIDE: &str = include_str!("../../../docs/guide/src/gateways.md");
 
+/// The file with what a program writes to its standard error.
+const LOG: &str = "stderr.log";
+
 /// A running program. Dropping it ends it. It also ends when this process ends, however that
 /// happens.
 pub struct Program {
     process: Child,
     watch: Child,
-    _folder: Option<TempDir>,
+    folder: Option<TempDir>,
 }
 
 /// The Python service.
@@ -29,11 +32,20 @@ pub struct Service {
 
 impl Program {
     fn start(command: &mut Command, what: &str, folder: Option<TempDir>) -> Self {
+        if let Some(folder) = &folder {
+            command.stderr(fs::File::create(folder.path().join(LOG)).expect("a log"));
+        }
         let process = command.stdin(Stdio::null()).spawn().unwrap_or_else(|error| panic!("{what}: {error}"));
         let mut watch = Command::new("sh");
         watch.args(["-c", "read _; kill -KILL \"$1\" 2>/dev/null", "sh", &process.id().to_string()]);
         let watch = watch.stdin(Stdio::piped()).spawn().expect("sh");
-        Self { process, watch, _folder: folder }
+        Self { process, watch, folder }
+    }
+
+    /// Returns what it has written to its log.
+    pub fn log(&self) -> String {
+        let folder = self.folder.as_ref().expect("its folder");
+        fs::read_to_string(folder.path().join(LOG)).expect("its log")
     }
 }
 
@@ -103,8 +115,13 @@ pub fn nginx(ports: Ports) -> Program {
 }
 
 pub fn caddy(ports: Ports) -> Program {
-    let options = "{\n\tdefault_bind 127.0.0.1\n\tadmin off\n\tauto_https off\n\tlog {\n\t\tlevel ERROR\n\t}\n}\n";
-    let (folder, path) = write("Caddyfile", &format!("{options}{}", configuration("Caddy", ports)));
+    let options = "{\n\tdefault_bind 127.0.0.1\n\tadmin off\n\tauto_https off\n";
+    let text = configuration("Caddy", ports).replacen("{\n", options, 1).replacen(
+        "\tlog {\n",
+        "\tlog {\n\t\tlevel ERROR\n",
+        1,
+    );
+    let (folder, path) = write("Caddyfile", &text);
     let mut command = Command::new("caddy");
     command.args(["run", "--adapter", "caddyfile", "--config"]).arg(path);
     command.env("HOME", folder.path()).env("XDG_DATA_HOME", folder.path()).env("XDG_CONFIG_HOME", folder.path());
