@@ -31,6 +31,9 @@ const BOUND: &str = "live_boundSOoRi4A9spHcVY5ncnsDkx";
 /// The ports of the gateway, of the key service, and of the service behind the gateway.
 type Ports = [u16; 3];
 
+/// Starts a gateway with these ports.
+type Start = fn(Ports) -> Program;
+
 /// A key service, a gateway, and a service behind it.
 struct Setup {
     store: FaultyStore,
@@ -136,7 +139,7 @@ async fn envoy_over_grpc_with_the_configuration_of_the_guide() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs nginx, Caddy, Envoy and Python"]
 async fn without_the_key_service_every_request_is_rejected() {
-    let starts: [(fn(Ports) -> Program, u16); 4] = [
+    let starts: [(Start, u16); 4] = [
         (programs::nginx, 500),
         (programs::caddy, 502),
         (|ports| programs::envoy("Envoy over HTTP", ports), 503),

@@ -1,5 +1,7 @@
 //! Token introspection (RFC 7662).
 
+use std::net::IpAddr;
+
 use axum::{
     extract::Request,
     response::{IntoResponse, Response},
@@ -56,19 +58,16 @@ fn parse(body: &[u8]) -> Result<Question, Refusal> {
     let (mut key, mut client) = (None, None);
     for (name, value) in form_urlencoded::parse(body) {
         let value = Zeroizing::new(value.into_owned());
-        match &*name {
-            "token" => {
-                if key.replace(value).is_some() {
-                    return Err(invalid("`token` is repeated"));
-                }
-            }
+        let repeated = match &*name {
+            "token" => key.replace(value).map(|_| "`token` is repeated"),
             "client_address" => {
                 let address = value.parse().map_err(|_| invalid("`client_address` is not an IP address"))?;
-                if client.replace(address).is_some() {
-                    return Err(invalid("`client_address` is repeated"));
-                }
+                client.replace(address).map(|_: IpAddr| "`client_address` is repeated")
             }
-            _ => {}
+            _ => None,
+        };
+        if let Some(description) = repeated {
+            return Err(invalid(description));
         }
     }
     let key = key.filter(|key| !key.is_empty()).ok_or_else(|| invalid("`token` is missing"))?;
