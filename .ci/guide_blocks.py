@@ -3,7 +3,8 @@
 
     python3 .ci/guide_blocks.py docs/guide/src/clients.md FOLDER
 
-A block after "Save … as `NAME`:" is the file NAME. All blocks in `sh` are the file `commands.sh`, in the order of the page.
+A block after "Save … as `NAME`:" is the file NAME. All blocks in `sh` are the file `commands.sh`, in the order of the page. A
+block in `text` is left out.
 """
 
 import re
@@ -18,6 +19,8 @@ for block in re.finditer(r"^```(\w+)\n(.*?)^```$", text, re.DOTALL | re.MULTILIN
     named = re.search(r"as `([\w.]+)`:\s*\Z", text[: block.start()])
     if language == "sh":
         commands.append(body)
+    elif language == "text":
+        continue
     elif named:
         files[named[1]] = body
     else:

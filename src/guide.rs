@@ -35,6 +35,7 @@ chapters! {
     testing: "testing.md",
     deployment: "deployment.md",
     gateways: "gateways.md",
+    verification: "verification.md",
     runbooks: "runbooks.md",
     recipes: "recipes.md",
     migrating: "migrating.md",

@@ -1,4 +1,4 @@
-//! The identity in the headers of an answer.
+//! The identity in the headers of a response.
 
 use std::fmt::Write;
 
@@ -21,7 +21,7 @@ pub(super) const SCOPE: HeaderName = HeaderName::from_static("x-auth-scope");
 /// be equal.
 const MAX_VALUE: usize = 512;
 
-/// The longest scope. nginx reads the head of an answer into 4 KiB.
+/// The longest scope. nginx reads the head of a response into 4 KiB.
 const MAX_SCOPE: usize = 2048;
 
 /// The ASCII characters that are percent-encoded, as in the header of `forward_identity`.

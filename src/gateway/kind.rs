@@ -2,8 +2,8 @@
 
 use http::{HeaderName, HeaderValue, StatusCode};
 
-/// A gateway that asks before it forwards a request. [`Gateway`](super::Gateway) has an example,
-/// and the [module](super) a table of what each gateway sends and reads.
+/// A gateway that sends an authorization request before it forwards a request.
+/// [`Gateway`](super::Gateway) has an example, and the [module](super) a table of what each sends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum GatewayKind {
@@ -21,14 +21,14 @@ pub enum GatewayKind {
     Apisix,
 }
 
-/// Where a gateway writes the parts of the original request, and what it does with an answer.
+/// Where a gateway writes the parts of the original request, and what it does with a response.
 #[derive(Clone, Debug)]
 pub(super) struct Preset {
     pub(super) target: Target,
     /// The header with the original host, if it is not `Host`.
     pub(super) host: Option<HeaderName>,
     pub(super) refusals: Refusals,
-    /// Whether the gateway removes the headers that the answer lists.
+    /// Whether the gateway removes the headers that the response lists.
     pub(super) removes_listed: bool,
 }
 
@@ -43,13 +43,13 @@ pub(super) enum Target {
     },
 }
 
-/// What a gateway does with an answer other than 2xx.
+/// What a gateway does with a response other than 2xx.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Refusals {
-    /// It sends the answer to the client, or rejects the request with a status of its own.
+    /// It sends the response to the client, or rejects the request with a status of its own.
     Forwarded,
     /// It forwards 401 and 403 only, and takes every other status for a failure of this service. So
-    /// the answer is 403, with the status in a header.
+    /// the response is 403, with the status in a header.
     In403,
 }
 
@@ -64,7 +64,7 @@ const FORWARDED_HOST: Option<HeaderName> = Some(HeaderName::from_static("x-forwa
 pub(super) const AUTH_STATUS: HeaderName = HeaderName::from_static("x-auth-status");
 
 impl GatewayKind {
-    /// The table. The page of the guide has the same rows.
+    /// The table. A test compares the one of the guide with it.
     pub(super) fn preset(self) -> Preset {
         match self {
             Self::Nginx => Preset {
@@ -87,10 +87,10 @@ impl GatewayKind {
 }
 
 impl Refusals {
-    /// Returns the status of the answer for a refusal, and the value of [`AUTH_STATUS`] if the two
-    /// differ.
+    /// Returns the status of the response for a rejection, and the value of [`AUTH_STATUS`] if the
+    /// two differ.
     pub(super) fn answer(self, status: StatusCode) -> (StatusCode, Option<HeaderValue>) {
-        // A refusal is never a 2xx, whatever rendered it.
+        // A rejection is never a 2xx, whatever rendered it.
         let status =
             if status.is_success() || status.is_informational() { StatusCode::INTERNAL_SERVER_ERROR } else { status };
         match self {

@@ -1,34 +1,37 @@
-//! Answers gateways, which ask before they forward a request: nginx, Traefik, Caddy, Envoy, Apache
-//! APISIX; and verifies keys for other services.
+//! Forward authentication, also called external authorization, for nginx, Traefik, Caddy, Envoy and
+//! Apache APISIX; and verification of keys for other services.
 //!
-//! A gateway sends the head of each request here. [`Gateway`] makes the *original* request from it
-//! and runs that through an [`ApiKeyLayer`] and a [`Require`] guard. So keys, limits, costs,
-//! observers, challenges and the format of rejections are those of the layer, and a route table is
-//! asked about the original method and path. The answer is 200 with the identity in headers, or the
-//! rejection of the layer. [`Verification`] is for services that ask by themselves: token
-//! introspection (RFC 7662), and many keys at once.
+//! A gateway sends the head of each request here before it forwards the request: this is the
+//! *authorization request*. [`Gateway`] makes the *original* request from it and runs that through
+//! an [`ApiKeyLayer`] and a [`Require`] guard. So keys, limits, costs, observers, challenges and
+//! the format of rejections are those of the layer, and a route table checks the original method
+//! and path. The response is 200 with the identity in headers, or the rejection of the layer.
+//! [`Verification`] is for services that verify keys themselves: token introspection (RFC 7662),
+//! and many keys at once.
 //!
-//! The guide has a page with a complete configuration of each gateway, which the tests run.
+//! The page [Gateways](crate::guide::gateways) of the guide has a complete configuration of each
+//! gateway, and a table of all that differs. The tests run those of nginx, Caddy and Envoy with the
+//! real program. They test Traefik and APISIX by the requests that their documentation and source
+//! describe.
 //!
-//! # What a gateway sends, and what it does with the answer
+//! # What a gateway sends
 //!
-//! | [`GatewayKind`]  | original method, path | original host      | 2xx  | 401, 403 | 429, 402, 404 | 500, 503 |
-//! |------------------|-----------------------|--------------------|------|----------|---------------|----------|
-//! | `Nginx`          | `X-Original-Method`, `X-Original-URI` | `Host` | forwards | sends them, with a body of its own | 500: so the answer is 403, with `X-Auth-Status` | as 429 |
-//! | `Traefik`        | `X-Forwarded-Method`, `X-Forwarded-Uri` | `X-Forwarded-Host` | forwards | sends the answer | sends the answer | sends the answer |
-//! | `Caddy`          | the same              | the same           | forwards | sends the answer | sends the answer | sends the answer |
-//! | `Apisix`         | the same              | the same           | forwards | sends the status, the body and the listed headers | the same | the same |
-//! | `Envoy`, HTTP    | its own, below the path prefix | `Host`    | 200 forwards | sends the answer | sends the answer | `status_on_error`; **forwards** with `failure_mode_allow` |
-//! | gRPC             | in the message        | in the message     | code 0 forwards | sends the answer | sends the answer | sends the answer |
+//! | [`GatewayKind`]              | original method and path                | original host      |
+//! |------------------------------|-----------------------------------------|--------------------|
+//! | `Nginx`                      | `X-Original-Method`, `X-Original-URI`   | `Host`             |
+//! | `Traefik`, `Caddy`, `Apisix` | `X-Forwarded-Method`, `X-Forwarded-Uri` | `X-Forwarded-Host` |
+//! | `Envoy`, over HTTP           | its own, below the path of the router   | `Host`             |
+//! | Envoy, over gRPC             | in the message                          | in the message     |
 //!
 //! A client can send all of these headers too. Only those of the kind are read, and the gateway has
 //! to overwrite them: Traefik, Caddy and APISIX do, and the configuration of the guide for nginx
-//! does. One that is missing or repeated is refused with 500, and so is a value that is not a
-//! method or a target.
+//! does. If the method or the path is missing, repeated or malformed, the response is 500; for
+//! nginx, which forwards no 500, it is 403 with `X-Auth-Status: 500`. If `X-Forwarded-Host` is
+//! missing or repeated, the original request has no `Host`.
 //!
 //! # The identity
 //!
-//! | header of the answer  | value                                                               |
+//! | header of the 200     | value                                                               |
 //! |-----------------------|---------------------------------------------------------------------|
 //! | `X-Auth-Key-Id`       | the id of the key                                                   |
 //! | `X-Auth-Owner`        | `user:` and the id of the user, or `bot`                            |
@@ -43,15 +46,15 @@
 //! Spaces, percent signs and all characters but visible ASCII are percent-encoded; in a scope also
 //! quotes, backslashes, the colons of an action, and a `*` that is no wildcard. A scope has at most
 //! 2,048 bytes, and permissions that do not fit are left out. A key of which another value has more
-//! than 512 bytes is refused with 500. No answer contains a key.
+//! than 512 bytes is rejected with 500. No response contains a key.
 //!
 //! # Rules
 //!
-//! - A refusal is never a 2xx, also if the layer serves
+//! - A rejection is never a 2xx, also if the layer serves
 //!   [gRPC](crate::layer::ApiKeyLayerBuilder::grpc).
-//! - A place in a limit on [requests at the same time](crate::limit::Limit::concurrency) is free
-//!   again after the answer, not after the request. Such a limit bounds the questions only: use the
-//!   limits of the gateway, or protect the service itself with the layer.
+//! - A slot of a [concurrency limit](crate::limit::Limit::concurrency) is free again after the
+//!   response to the gateway, not after the request. Such a limit bounds the authorization requests
+//!   only: use the limits of the gateway, or protect the service itself with the layer.
 //! - [`require_tls`](crate::layer::ApiKeyLayerBuilder::require_tls) and
 //!   [`client_address`](crate::layer::ApiKeyLayerBuilder::client_address) need the address of the
 //!   gateway in their lists of proxies. Its own connection to this service counts for nothing else.
@@ -88,7 +91,7 @@ use original::{Unreadable, original};
 use stack::{Answer, Stack};
 use stripped::Stripper;
 
-/// Answers the questions of gateways with a layer and a guard.
+/// Answers the authorization requests of gateways with a layer and a guard.
 ///
 /// ```
 /// use axum::{Router, body::Body, http::Request};
@@ -106,15 +109,15 @@ use stripped::Stripper;
 ///     .nest("/traefik", gateway.router(GatewayKind::Traefik));
 ///
 /// for (method, status) in [("GET", 200), ("DELETE", 403)] {
-///     let question = Request::get("/nginx")
+///     let request = Request::get("/nginx")
 ///         .header("x-original-method", method)
 ///         .header("x-original-uri", "/links/7?page=2")
 ///         .header("authorization", "Bearer zQWBuTSOoRi4A9spHcVY5ncnsDkxkJ");
-///     let answer = app.clone().oneshot(question.body(Body::empty())?).await?;
-///     assert_eq!(answer.status(), status);
+///     let response = app.clone().oneshot(request.body(Body::empty())?).await?;
+///     assert_eq!(response.status(), status);
 ///     if status == 200 {
-///         assert_eq!(answer.headers()["x-auth-key-id"], "deploy");
-///         assert_eq!(answer.headers()["x-auth-scope"], "links:read");
+///         assert_eq!(response.headers()["x-auth-key-id"], "deploy");
+///         assert_eq!(response.headers()["x-auth-scope"], "links:read");
 ///     }
 /// }
 /// # Ok(())
@@ -146,10 +149,12 @@ impl Gateway {
     }
 
     /// Returns a router that answers a gateway of this kind. It takes every method and every path.
-    /// Nest it under a path, for example at `/nginx`.
+    /// Serve it at the root of an address of its own, or nest it under a path, for example at
+    /// `/nginx`.
     ///
-    /// For Envoy, use `nest_service`: `nest("/envoy", ..)` does not serve `/envoy/`, so the
-    /// original path `/` would be refused with 404.
+    /// To nest it for Envoy, use `nest_service`: `nest("/envoy", ..)` does not serve `/envoy/`, so
+    /// the original path `/` would be rejected with 404. The path is the `path_prefix` of Envoy's
+    /// configuration; at the root, there is none.
     pub fn router<S: Clone + Send + Sync + 'static>(&self, kind: GatewayKind) -> Router<S> {
         let (gateway, preset) = (self.clone(), kind.preset());
         let answer = move |request: Request| {
@@ -198,7 +203,7 @@ impl Shared {
     }
 }
 
-/// Writes a refusal in the form that the gateway understands.
+/// Writes a rejection in the form that the gateway understands.
 fn refused(preset: &Preset, mut response: Response) -> Response {
     let (status, for_client) = preset.refusals.answer(response.status());
     *response.status_mut() = status;
@@ -208,7 +213,7 @@ fn refused(preset: &Preset, mut response: Response) -> Response {
     response
 }
 
-/// Returns the answer to a request of which the original cannot be read.
+/// Returns the response to a request of which the original cannot be read.
 fn misconfigured(unreadable: Unreadable) -> Response {
     if unreadable == Unreadable::NotSent {
         // The log entry of the rejection names the cause. A client can write a target that is

@@ -28,7 +28,7 @@ pub(super) struct Stack {
     pub(super) guard: Require,
 }
 
-/// The answer of the stack.
+/// The response of the stack.
 pub(super) enum Answer {
     /// The request may reach the service.
     Admitted { head: Parts, principal: Option<Principal> },
@@ -53,9 +53,9 @@ struct ContentTypes<S>(S);
 struct Kept(Vec<HeaderValue>);
 
 impl Stack {
-    /// Returns the answer for an original request.
+    /// Returns the response for an original request.
     ///
-    /// A layer with `grpc` answers a gRPC request with the status 200 for each refusal. It
+    /// A layer with `grpc` answers a gRPC request with the status 200 for each rejection. It
     /// recognizes one by its content type, so only the guard sees the content type of gRPC.
     pub(super) async fn ask(&self, mut request: Request<()>) -> Answer {
         if let Some(kept) = take_grpc(request.headers_mut()) {

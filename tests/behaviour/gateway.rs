@@ -4,6 +4,7 @@ mod attacks;
 mod contracts;
 #[cfg(feature = "gateway-grpc")]
 mod grpc;
+mod guide_table;
 mod kinds;
 #[cfg(feature = "limits")]
 mod limits;

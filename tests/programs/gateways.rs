@@ -28,30 +28,32 @@ const LIMITED: &str = "live_limitedSOoRi4A9spHcVY5ncnsD";
 /// A key that is accepted from 127.0.0.5 only.
 const BOUND: &str = "live_boundSOoRi4A9spHcVY5ncnsDkx";
 
+/// The ports of the gateway, of the key service, and of the service behind the gateway.
+type Ports = [u16; 3];
+
 /// Starts a gateway with these ports.
-type Start = fn([u16; 4]) -> Program;
+type Start = fn(Ports) -> Program;
 
 /// A key service, a gateway, and a service behind it.
 struct Setup {
     store: FaultyStore,
     address: SocketAddr,
-    _gateway: Program,
+    gateway: Program,
     _service: Service,
 }
 
 impl Setup {
-    /// Starts all three. `start` gets the ports: of the gateway, of the key service over HTTP and
-    /// over gRPC, and of the service.
-    async fn start(start: impl FnOnce([u16; 4]) -> Program) -> Self {
+    /// Starts all three. The key service answers this kind, or Envoy over gRPC.
+    async fn start(kind: Option<GatewayKind>, start: impl FnOnce(Ports) -> Program) -> Self {
         let store = keys();
-        let (http, grpc) = serve(&store).await;
+        let key_service = serve(&store, kind).await;
         let service = Service::start();
         let port = free_port();
-        let gateway = start([port, http, grpc, service.port]);
+        let gateway = start([port, key_service, service.port]);
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         let is_up = async || tokio::net::TcpStream::connect(address).await.is_ok();
         until_within(Duration::from_secs(30), is_up).await;
-        Self { store, address, _gateway: gateway, _service: service }
+        Self { store, address, gateway, _service: service }
     }
 
     async fn connect(&self) -> Connection {
@@ -70,8 +72,9 @@ fn keys() -> FaultyStore {
     api.store
 }
 
-/// Serves the answers to gateways over HTTP and gRPC. Returns the two ports.
-async fn serve(store: &FaultyStore) -> (u16, u16) {
+/// Serves the answers to a gateway at the root of an address, as `tower-api-key serve` does. Returns
+/// the port.
+async fn serve(store: &FaultyStore, kind: Option<GatewayKind>) -> u16 {
     let plans = Plans::new().plan("once", [Limit::rate("once", Rate::per_hour(1).burst(1))]).plan("free", []);
     let layer = ApiKeyLayer::builder(store.clone())
         .schemes([Scheme::bearer(), Scheme::x_api_key(), Scheme::cookie("key"), Scheme::query("key")])
@@ -90,54 +93,52 @@ async fn serve(store: &FaultyStore) -> (u16, u16) {
         .build()
         .unwrap();
     let gateway = Gateway::new(&layer, table);
-    let app: Router = Router::new()
-        .nest("/nginx", gateway.router(GatewayKind::Nginx))
-        .nest("/caddy", gateway.router(GatewayKind::Caddy))
-        .nest_service("/envoy", gateway.router::<()>(GatewayKind::Envoy));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let http = listener.local_addr().unwrap().port();
-    let service = app.into_make_service_with_connect_info::<SocketAddr>();
-    tokio::spawn(async move { axum::serve(listener, service).await });
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let grpc = listener.local_addr().unwrap().port();
-    let incoming = tonic::transport::server::TcpIncoming::from(listener);
-    let server = tonic::transport::Server::builder().add_service(gateway.grpc());
-    tokio::spawn(server.serve_with_incoming(incoming));
-    (http, grpc)
+    let port = listener.local_addr().unwrap().port();
+    if let Some(kind) = kind {
+        let app: Router = gateway.router(kind);
+        let service = app.into_make_service_with_connect_info::<SocketAddr>();
+        tokio::spawn(async move { axum::serve(listener, service).await });
+    } else {
+        let incoming = tonic::transport::server::TcpIncoming::from(listener);
+        let server = tonic::transport::Server::builder().add_service(gateway.grpc());
+        tokio::spawn(server.serve_with_incoming(incoming));
+    }
+    port
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs nginx and Python"]
 async fn nginx_with_the_configuration_of_the_guide() {
-    let setup = Setup::start(programs::nginx).await;
+    let setup = Setup::start(Some(GatewayKind::Nginx), programs::nginx).await;
     scenes::all(&setup, scenes::Expected { retry_after_503: true, strips_more: false, is_envoy: false }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Caddy and Python"]
 async fn caddy_with_the_configuration_of_the_guide() {
-    let setup = Setup::start(programs::caddy).await;
+    let setup = Setup::start(Some(GatewayKind::Caddy), programs::caddy).await;
     scenes::all(&setup, scenes::Expected { retry_after_503: true, strips_more: false, is_envoy: false }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Envoy and Python"]
 async fn envoy_over_http_with_the_configuration_of_the_guide() {
-    let setup = Setup::start(|ports| programs::envoy("Envoy over HTTP", ports)).await;
+    let setup = Setup::start(Some(GatewayKind::Envoy), |ports| programs::envoy("Envoy over HTTP", ports)).await;
     scenes::all(&setup, scenes::Expected { retry_after_503: false, strips_more: false, is_envoy: true }).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs Envoy and Python"]
 async fn envoy_over_grpc_with_the_configuration_of_the_guide() {
-    let setup = Setup::start(|ports| programs::envoy("Envoy over gRPC", ports)).await;
+    let setup = Setup::start(None, |ports| programs::envoy("Envoy over gRPC", ports)).await;
     scenes::all(&setup, scenes::Expected { retry_after_503: true, strips_more: true, is_envoy: true }).await;
 }
 
-/// The gateway runs, and the key service does not.
+/// The gateway runs, and the key service does not. The failures are logged without the key.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "needs nginx, Caddy, Envoy and Python"]
-async fn without_the_key_service_every_request_is_refused() {
+async fn without_the_key_service_every_request_is_rejected() {
     let starts: [(Start, u16); 4] = [
         (programs::nginx, 500),
         (programs::caddy, 502),
@@ -145,10 +146,11 @@ async fn without_the_key_service_every_request_is_refused() {
         (|ports| programs::envoy("Envoy over gRPC", ports), 503),
     ];
     for (start, status) in starts {
-        let setup = Setup::start(|[port, _, _, service]| start([port, free_port(), free_port(), service])).await;
+        let setup = Setup::start(None, |[port, _, service]| start([port, free_port(), service])).await;
         for path in ["/health", "/links/7"] {
             let response = setup.connect().await.get(path, &[("X-API-Key", LIVE)]).await;
             assert_eq!(response.status, status, "{path} {response:?}");
         }
+        assert!(!setup.gateway.log().contains(LIVE), "{}", setup.gateway.log());
     }
 }

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-/// The question: `envoy.service.auth.v3.CheckRequest`.
+/// The authorization request: `envoy.service.auth.v3.CheckRequest`.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct CheckRequest {
     #[prost(message, optional, tag = "1")]
@@ -80,7 +80,7 @@ pub(super) struct Header {
     pub(super) raw_value: Vec<u8>,
 }
 
-/// The answer: `envoy.service.auth.v3.CheckResponse`.
+/// The response: `envoy.service.auth.v3.CheckResponse`.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(super) struct CheckResponse {
     #[prost(message, optional, tag = "1")]

@@ -34,10 +34,11 @@ use messages::{
 /// The service `envoy.service.auth.v3.Authorization`, for tonic's server. [`Gateway::grpc`] makes
 /// it.
 ///
-/// A refusal has the status, the headers and the body of the layer, also a 429 or a 503, so Envoy's
-/// `failure_mode_allow` and `status_on_error` do not apply to it. The credentials of the layer are
-/// removed from the request: headers, cookies and query parameters. Only a key among the protocols
-/// of a WebSocket client stays.
+/// A rejection has the status, the headers and the body of the layer, also a 429 or a 503, so
+/// Envoy's `failure_mode_allow` and `status_on_error` do not apply to it. A body of more than 64
+/// KiB is dropped whole: the client gets the status and the headers. The credentials of the layer
+/// are removed from the request: headers, cookies and query parameters. Only a key among the
+/// protocols of a WebSocket client stays.
 ///
 /// The address of the peer is that of Envoy's peer, as Envoy says. The transport is the
 /// `X-Forwarded-Proto` that Envoy has written: for
@@ -64,7 +65,8 @@ struct Check(Gateway);
 
 type Answering<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-/// The most of a body that is sent to a client. Those of the built-in formats are far shorter.
+/// The longest body that is sent to a client. A longer one is dropped whole. Those of the built-in
+/// formats are far shorter.
 const MAX_BODY: usize = 64 * 1024;
 
 /// The codes of `google.rpc.Status`.

@@ -32,7 +32,7 @@ pub(super) struct NotAccepted {
 }
 
 impl Verifier {
-    /// Verifies a key, and asks the guard about the request that it is for.
+    /// Verifies a key, and has the guard check the request that it is for.
     pub(super) async fn check(&self, question: Question) -> Result<Principal, NotAccepted> {
         let unauthorized = || NotAccepted { status: StatusCode::UNAUTHORIZED, retry_after: None };
         let writer = self.writer(&question.key).ok_or_else(unauthorized)?;

@@ -1,5 +1,7 @@
 //! Token introspection (RFC 7662).
 
+use std::net::IpAddr;
+
 use axum::{
     extract::Request,
     response::{IntoResponse, Response},
@@ -26,11 +28,21 @@ impl Verifier {
         match self.check(question).await {
             Ok(principal) => Ok(json(&ActiveKey::new(&principal)).into_response()),
             Err(NotAccepted { status, retry_after }) => match status {
-                StatusCode::TOO_MANY_REQUESTS | StatusCode::PAYMENT_REQUIRED => {
-                    Err(later(status, retry_after, "a limit is used up: repeat the request later"))
+                StatusCode::TOO_MANY_REQUESTS if retry_after.is_some() => Err(later(
+                    status,
+                    retry_after,
+                    "a limit is used up: repeat the request after `Retry-After` seconds",
+                )),
+                StatusCode::TOO_MANY_REQUESTS => {
+                    Err(later(status, None, "a limit is used up, and no time is known after which it is free"))
                 }
+                StatusCode::PAYMENT_REQUIRED => Err(Refusal {
+                    error: "payment_required",
+                    retry_after,
+                    ..Refusal::new(status, "the credits of the key are used up")
+                }),
                 StatusCode::SERVICE_UNAVAILABLE => {
-                    Err(later(status, retry_after, "the key cannot be verified at the moment: repeat the request"))
+                    Err(later(status, retry_after, "the key cannot be verified now: repeat the request later"))
                 }
                 status if status.is_server_error() => Err(Refusal {
                     error: "server_error",
@@ -46,19 +58,19 @@ fn parse(body: &[u8]) -> Result<Question, Refusal> {
     let (mut key, mut client) = (None, None);
     for (name, value) in form_urlencoded::parse(body) {
         let value = Zeroizing::new(value.into_owned());
-        let is_repeated = match &*name {
-            "token" => key.replace(value).is_some(),
+        let repeated = match &*name {
+            "token" => key.replace(value).map(|_| "`token` is repeated"),
             "client_address" => {
-                let address = value.parse().map_err(|_| invalid("client_address is no address"))?;
-                client.replace(address).is_some()
+                let address = value.parse().map_err(|_| invalid("`client_address` is not an IP address"))?;
+                client.replace(address).map(|_: IpAddr| "`client_address` is repeated")
             }
-            _ => false,
+            _ => None,
         };
-        if is_repeated {
-            return Err(invalid("a parameter is repeated"));
+        if let Some(description) = repeated {
+            return Err(invalid(description));
         }
     }
-    let key = key.filter(|key| !key.is_empty()).ok_or_else(|| invalid("token is missing: it is the key"))?;
+    let key = key.filter(|key| !key.is_empty()).ok_or_else(|| invalid("`token` is missing"))?;
     Ok(Question { key, client, target: None })
 }
 

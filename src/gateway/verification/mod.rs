@@ -1,11 +1,12 @@
 //! Verifies keys for other services: token introspection (RFC 7662), and many keys at once.
 
 mod batch;
+mod body;
 mod check;
 mod introspect;
 mod view;
 
-use std::{fmt, sync::Arc};
+use std::{borrow::Cow, fmt, sync::Arc};
 
 use axum::{
     Router,
@@ -31,8 +32,8 @@ use crate::{guard::Require, layer::ApiKeyLayer};
 ///
 /// A verified key counts as one request of the key: the settings, limits and observers of the layer
 /// apply. [`limit_failures`](crate::layer::ApiKeyLayerBuilder::limit_failures) counts by the
-/// `client_address`, and all keys without one together. The answer to an unknown, a revoked and an
-/// expired key is the same, and no answer to a key that is rejected says `active: true`. No answer
+/// `client_address`, and all keys without one together. The response for an unknown, a revoked and
+/// an expired key is the same, and none for a key that is rejected has `active: true`. No response
 /// contains a key, and none may be cached.
 ///
 /// # `POST /introspect`
@@ -44,33 +45,38 @@ use crate::{guard::Require, layer::ApiKeyLayer};
 /// |--------|--------------------------------------------------|------------------------------------|
 /// | 200    | `active: true`, `scope`, `client_id`, `sub`, `exp`, `iat`, `nbf`, `organization`, `environment` | the key works |
 /// | 200    | `active: false`                                  | the key does not work, or not from this address |
-/// | 400    | `error: invalid_request`                         | `token` is missing or repeated, `client_address` is no address |
-/// | 402, 429 | `error: temporarily_unavailable`; `Retry-After` | a limit of the key, or of failures |
+/// | 400    | `error: invalid_request`                         | `token` is missing or repeated, `client_address` is not an IP address |
+/// | 402    | `error: payment_required`                        | the credits of the key are used up, if the limits answer with [402](crate::limit::LeasedLimitsBuilder::payment_required) |
 /// | 413    | `error: invalid_request`                         | the body has more than 16 KiB      |
+/// | 429    | `error: temporarily_unavailable`; `Retry-After`, if a time is known | a limit of the key, or of failures |
 /// | 503    | `error: temporarily_unavailable`; `Retry-After`  | the key cannot be verified now     |
+///
+/// Each error has an `error_description`. It repeats nothing of the request.
 ///
 /// `client_id` is the id of the key, and `sub` its owner: `user:` and an id, or `bot`. Times are in
 /// seconds since 1970. A member without a value is left out.
 ///
 /// # `POST /verify`
 ///
-/// Verifies at most 100 keys. `method` and `path` are the request that the key is for: both or none
-/// are there. They are asked of the guard, and of the whole layer, so that a skipped path needs no
-/// key; then `active` is false, since the key was not verified, and `status` is 200.
+/// Verifies at most 100 keys. Only `key` is required. `method` and `path` are the request that the
+/// key is for: set both, or neither. The guard checks them, and the whole layer, so that a skipped
+/// path needs no key; then `active` is false, since the key was not verified, and `status` is 200.
 ///
 /// ```json
 /// {"keys": [{"key": "acme_live_…", "method": "GET", "path": "/links/7", "client_address": "192.0.2.7"}]}
 /// ```
 ///
-/// The answer has one result for each key, in the same order: the members of an introspection, or
-/// `active: false` with the `status` that the request would get, and `retry_after` in seconds.
+/// The response has one result for each key, in the same order: the members of an introspection, or
+/// `active: false` with the `status` that the request would get, and `retry_after` in seconds where
+/// a time is known.
 ///
 /// ```json
 /// {"results": [{"active": false, "status": 429, "retry_after": 3}]}
 /// ```
 ///
-/// A body of another form is 422, and one with more than 100 keys or 512 KiB is 413. Then no key is
-/// verified.
+/// A body of another form is 422, and its `error_description` names the item and the member that is
+/// wrong: "`keys[3].method` is not an HTTP method". Items are counted from 0. A body with more than
+/// 100 keys or 512 KiB is 413. After an error, no key is verified.
 ///
 /// ```
 /// use axum::{Router, body::Body, http::Request};
@@ -109,7 +115,7 @@ struct Verifier {
 struct Refusal {
     status: StatusCode,
     error: &'static str,
-    description: &'static str,
+    description: Cow<'static, str>,
     /// In seconds.
     retry_after: Option<u64>,
 }
@@ -117,8 +123,8 @@ struct Refusal {
 // === impl Verification ===
 
 impl Verification {
-    /// Verifies the keys of this layer. The guard is asked about requests that `/verify` names;
-    /// without one, a body with a `path` is rejected with 422.
+    /// Verifies the keys of this layer. The guard checks the requests that `/verify` names; without
+    /// one, a body with a `path` is rejected with 422.
     pub fn new(layer: &ApiKeyLayer, guard: impl Into<Option<Require>>) -> Self {
         let stack = guard.into().map(|guard| Stack { layer: layer.clone(), guard });
         Self(Arc::new(Verifier { layer: layer.clone(), stack }))
@@ -153,19 +159,19 @@ impl fmt::Debug for Verification {
 // === impl Refusal ===
 
 impl Refusal {
-    fn new(status: StatusCode, description: &'static str) -> Self {
-        Self { status, error: "invalid_request", description, retry_after: None }
+    fn new(status: StatusCode, description: impl Into<Cow<'static, str>>) -> Self {
+        Self { status, error: "invalid_request", description: description.into(), retry_after: None }
     }
 }
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
         #[derive(Serialize)]
-        struct Body {
+        struct Body<'d> {
             error: &'static str,
-            error_description: &'static str,
+            error_description: &'d str,
         }
-        let body = Body { error: self.error, error_description: self.description };
+        let body = Body { error: self.error, error_description: &self.description };
         let mut response = (self.status, json(&body)).into_response();
         if let Some(seconds) = self.retry_after {
             response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds));

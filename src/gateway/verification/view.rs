@@ -1,4 +1,4 @@
-//! The members of an answer about one key.
+//! The members of a response about one key.
 
 use std::time::SystemTime;
 

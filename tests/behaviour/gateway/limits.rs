@@ -11,13 +11,15 @@ use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 use tower_api_key::{
+    ApiKeyLayer,
     gateway::{Gateway, Verification},
     layer::ApiKeyLayerBuilder,
     limit::{Limit, Limits, Plans, Quota, Rate},
+    store::StaticKeys,
 };
 
 use super::{KINDS, ask, layer, original, question, router, table};
-use crate::support::LIVE;
+use crate::support::{LIVE, meters::MeterBook, t0};
 
 fn limited(limit: Limit) -> impl FnOnce(ApiKeyLayerBuilder) -> ApiKeyLayerBuilder {
     let plans = Plans::new().plan("free", [limit]).default_plan("free");
@@ -46,7 +48,7 @@ async fn each_question_is_one_request_and_a_403_gives_its_quota_back() {
 
 /// The gateway does not say when the request ends.
 #[tokio::test]
-async fn a_place_in_a_limit_on_requests_at_the_same_time_is_free_after_the_answer() {
+async fn a_slot_of_a_concurrency_limit_is_free_after_the_response() {
     for kind in KINDS {
         let gateway = Gateway::new(&layer(limited(Limit::concurrency("one", 1))), table());
         for _ in 0..3 {
@@ -59,16 +61,7 @@ async fn a_place_in_a_limit_on_requests_at_the_same_time_is_free_after_the_answe
 #[tokio::test]
 async fn a_key_over_its_limit_is_not_active_and_says_when() {
     let customers = layer(limited(Limit::rate("burst", Rate::per_hour(1).burst(2))));
-    let caller = tower_api_key::store::StaticKeys::new([("caller", LIVE.parse().unwrap())]).unwrap();
-    let around = tower_api_key::ApiKeyLayer::builder(caller.grant("apiKeys", "verify")).build().unwrap();
-    let app: Router = Verification::new(&customers, table()).router().layer(around);
-    let send = async |path: &str, content_type: &str, body: String| {
-        let request = Request::post(path).header("x-api-key", LIVE).header("content-type", content_type);
-        let response = app.clone().oneshot(request.body(Body::from(body)).unwrap()).await.unwrap();
-        let (parts, body) = response.into_parts();
-        let body: Value = serde_json::from_slice(&body.collect().await.unwrap().to_bytes()).unwrap();
-        (parts.status.as_u16(), parts.headers.contains_key("retry-after"), body)
-    };
+    let send = async |path: &str, content_type: &str, body: String| verify(&customers, path, content_type, body).await;
     let keys = json!({"keys": vec![json!({"key": LIVE}); 5]}).to_string();
     let (_, _, body) = send("/verify", "application/json", keys).await;
     let results = body["results"].as_array().unwrap();
@@ -82,4 +75,46 @@ async fn a_key_over_its_limit_is_not_active_and_says_when() {
     let (status, has_time, body) =
         send("/introspect", "application/x-www-form-urlencoded", format!("token={LIVE}")).await;
     assert_eq!((status, has_time, &body["error"]), (429, true, &json!("temporarily_unavailable")));
+}
+
+/// Without credits, and with limits that answer 402.
+#[tokio::test]
+async fn spent_credits_are_402_without_a_time() {
+    let unpaid = |answers_402: bool| {
+        layer(|layer| {
+            let plans = Plans::new().plan("free", [Limit::credits("calls")]).default_plan("free");
+            let limits = Limits::leased(plans, MeterBook::new(t0));
+            layer.limits(if answers_402 { limits.payment_required() } else { limits }.build().unwrap())
+        })
+    };
+    for (answers_402, status, error) in [(true, 402, "payment_required"), (false, 429, "temporarily_unavailable")] {
+        let layer = unpaid(answers_402);
+        let gateway = Gateway::new(&layer, table());
+        for kind in KINDS {
+            let question = question(kind, &original("GET", "/links/7", &[("x-api-key", LIVE)]));
+            let answer = ask(router(&gateway, kind), kind, question).await;
+            assert_eq!((answer.status_for_client(), answer.header("retry-after")), (status, None), "{kind:?}");
+        }
+        let form = format!("token={LIVE}");
+        let answer = verify(&layer, "/introspect", "application/x-www-form-urlencoded", form).await;
+        assert_eq!(
+            (answer.0, answer.1, &answer.2["error"], &answer.2["active"]),
+            (status, false, &json!(error), &Value::Null)
+        );
+        let keys = json!({"keys": [{"key": LIVE}]}).to_string();
+        let (_, _, body) = verify(&layer, "/verify", "application/json", keys).await;
+        assert_eq!(body["results"], json!([{"active": false, "status": status}]));
+    }
+}
+
+/// Returns the status of a response, whether it has `Retry-After`, and its body.
+async fn verify(customers: &ApiKeyLayer, path: &str, content_type: &str, body: String) -> (u16, bool, Value) {
+    let caller = StaticKeys::new([("caller", LIVE.parse().unwrap())]).unwrap().grant("apiKeys", "verify");
+    let around = ApiKeyLayer::builder(caller).build().unwrap();
+    let app: Router = Verification::new(customers, table()).router().layer(around);
+    let request = Request::post(path).header("x-api-key", LIVE).header("content-type", content_type);
+    let response = app.oneshot(request.body(Body::from(body)).unwrap()).await.unwrap();
+    let (parts, body) = response.into_parts();
+    let body: Value = serde_json::from_slice(&body.collect().await.unwrap().to_bytes()).unwrap();
+    (parts.status.as_u16(), parts.headers.contains_key("retry-after"), body)
 }

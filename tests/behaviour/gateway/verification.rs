@@ -158,9 +158,18 @@ async fn a_form_that_is_wrong_is_400_and_one_that_is_too_long_413() {
     let setup = Setup::new();
     let twice = format!("token={LIVE}&token={LIVE}");
     let address = format!("token={LIVE}&client_address=x");
-    for form in ["", "token=", "tok=x", &twice, &address] {
+    let addresses = format!("token={LIVE}&client_address=::1&client_address=::1");
+    for (form, description) in [
+        ("", "`token` is missing"),
+        ("token=", "`token` is missing"),
+        ("tok=x", "`token` is missing"),
+        (&twice, "`token` is repeated"),
+        (&address, "`client_address` is not an IP address"),
+        (&addresses, "`client_address` is repeated"),
+    ] {
         let (status, _, body) = setup.introspect(form).await;
-        assert_eq!((status, &body["error"]), (400, &json!("invalid_request")), "{form}");
+        let expected = json!({"error": "invalid_request", "error_description": description});
+        assert_eq!((status, body), (400, expected), "{form}");
     }
     let long = format!("token={LIVE}&x={}", "x".repeat(16 * 1024));
     assert_eq!(setup.introspect(&long).await.0, 413);
@@ -192,18 +201,10 @@ async fn many_keys_are_verified_in_order() {
 #[tokio::test]
 async fn a_body_that_is_wrong_is_422_and_one_that_is_too_large_413() {
     let setup = Setup::new();
-    for body in [
-        json!({}),
-        json!([]),
-        json!({"keys": [{}]}),
-        json!({"keys": [{"key": LIVE, "other": 1}]}),
-        json!({"keys": [{"key": LIVE, "method": "GET"}]}),
-        json!({"keys": [{"key": LIVE, "path": "/"}]}),
-        json!({"keys": [{"key": LIVE, "method": "GET", "path": "/links"}]}),
-        json!({"keys": [{"key": LIVE, "client_address": "x"}]}),
-    ] {
+    for body in [json!({}), json!([]), json!({"keys": {}}), json!({"keys": [], "other": 1})] {
         let (status, answer) = setup.verify(&body).await;
-        assert_eq!((status, &answer["error"]), (422, &json!("invalid_request")), "{body}");
+        let description = "the body must be a JSON object with one member: `keys`, an array";
+        assert_eq!((status, answer), (422, wrong(description)), "{body}");
     }
     for count in [100, 101] {
         let keys = vec![json!({"key": LIVE}); count];
@@ -211,6 +212,39 @@ async fn a_body_that_is_wrong_is_422_and_one_that_is_too_large_413() {
     }
     let long = json!({"keys": [{"key": "x".repeat(512 * 1024)}]});
     assert_eq!(setup.verify(&long).await.0, 413);
+}
+
+fn wrong(description: &str) -> Value {
+    json!({"error": "invalid_request", "error_description": description})
+}
+
+/// No text of the body is in the description: it may be a key.
+#[tokio::test]
+async fn an_item_that_is_wrong_is_named_by_its_position_and_member() {
+    let with_guard = Setup::with(|layer| layer, Some(Require::authenticated()));
+    let of_item = "`keys[1]` must be an object with `key`, and no other member than `method`, `path` and \
+                   `client_address`, each once";
+    for (item, description) in [
+        (json!(LIVE), of_item),
+        (json!({"key": LIVE, LIVE: 1}), of_item),
+        (json!({}), "`keys[1].key` is missing"),
+        (json!({"key": null}), "`keys[1].key` is missing"),
+        (json!({"key": [LIVE]}), "`keys[1].key` is not a string"),
+        (json!({"key": {LIVE: 1.5}}), "`keys[1].key` is not a string"),
+        (json!({"key": LIVE, "method": "GET"}), "`keys[1]`: set both `method` and `path`, or neither"),
+        (json!({"key": LIVE, "path": "/"}), "`keys[1]`: set both `method` and `path`, or neither"),
+        (json!({"key": LIVE, "method": "G T", "path": "/"}), "`keys[1].method` is not an HTTP method"),
+        (json!({"key": LIVE, "method": 7, "path": "/"}), "`keys[1].method` is not an HTTP method"),
+        (json!({"key": LIVE, "method": "GET", "path": "links"}), "`keys[1].path` is not a request target"),
+        (json!({"key": LIVE, "client_address": "x"}), "`keys[1].client_address` is not an IP address"),
+        (json!({"key": LIVE, "client_address": -7}), "`keys[1].client_address` is not an IP address"),
+    ] {
+        let answer = with_guard.verify(&json!({"keys": [{"key": LIVE}, item]})).await;
+        assert_eq!(answer, (422, wrong(description)), "{item}");
+    }
+    let request = json!({"keys": [{"key": LIVE, "method": "GET", "path": "/links"}]});
+    let description = "`keys[0]`: no guard is set up, so leave out `method` and `path`";
+    assert_eq!(Setup::new().verify(&request).await, (422, wrong(description)));
 }
 
 #[tokio::test]

@@ -9,14 +9,19 @@ use std::{
 
 use tempfile::TempDir;
 
+use super::Ports;
+
 const GUIDE: &str = include_str!("../../../docs/guide/src/gateways.md");
+
+/// The file with what a program writes to its standard error.
+const LOG: &str = "stderr.log";
 
 /// A running program. Dropping it ends it. It also ends when this process ends, however that
 /// happens.
 pub struct Program {
     process: Child,
     watch: Child,
-    _folder: Option<TempDir>,
+    folder: Option<TempDir>,
 }
 
 /// The Python service.
@@ -27,11 +32,20 @@ pub struct Service {
 
 impl Program {
     fn start(command: &mut Command, what: &str, folder: Option<TempDir>) -> Self {
+        if let Some(folder) = &folder {
+            command.stderr(fs::File::create(folder.path().join(LOG)).expect("a log"));
+        }
         let process = command.stdin(Stdio::null()).spawn().unwrap_or_else(|error| panic!("{what}: {error}"));
         let mut watch = Command::new("sh");
         watch.args(["-c", "read _; kill -KILL \"$1\" 2>/dev/null", "sh", &process.id().to_string()]);
         let watch = watch.stdin(Stdio::piped()).spawn().expect("sh");
-        Self { process, watch, _folder: folder }
+        Self { process, watch, folder }
+    }
+
+    /// Returns what it has written to its log.
+    pub fn log(&self) -> String {
+        let folder = self.folder.as_ref().expect("its folder");
+        fs::read_to_string(folder.path().join(LOG)).expect("its log")
     }
 }
 
@@ -59,17 +73,21 @@ impl Service {
 }
 
 /// Returns the configuration under this heading, with the ports of the test.
-fn configuration(heading: &str, [gateway, http, grpc, service]: [u16; 4]) -> String {
+fn configuration(heading: &str, [gateway, key_service, service]: Ports) -> String {
     let section = GUIDE.split("\n## ").find(|section| section.lines().next() == Some(heading)).expect("the section");
     let mut text = section.split("```").nth(1).expect("a block").split_once('\n').expect("its lines").1.to_owned();
-    for (address, port) in [("127.0.0.1:3001", http), ("127.0.0.1:8000", service)] {
-        text = text.replace(address, &format!("127.0.0.1:{port}"));
+    // A port that is already replaced may be one of the guide: so first all, then their values.
+    for (port, mark) in [("8081", "KEY_SERVICE"), ("3000", "SERVICE")] {
+        text = text.replace(&format!("127.0.0.1:{port}"), &format!("127.0.0.1:{mark}"));
     }
-    for (port, own) in [(3001, http), (9001, grpc), (8000, service), (8080, gateway)] {
-        text = text.replace(&format!("port_value: {port} "), &format!("port_value: {own} "));
+    for (port, mark) in [("8081", "KEY_SERVICE"), ("3000", "SERVICE"), ("8000", "GATEWAY")] {
+        text = text.replace(&format!("port_value: {port} "), &format!("port_value: {mark} "));
     }
-    text.replace("listen 8080;", &format!("listen 127.0.0.1:{gateway};"))
-        .replace(":8080 {", &format!(":{gateway} {{"))
+    text.replace("listen 8000;", "listen 127.0.0.1:GATEWAY;")
+        .replace(":8000 {", ":GATEWAY {")
+        .replace("KEY_SERVICE", &key_service.to_string())
+        .replace("SERVICE", &service.to_string())
+        .replace("GATEWAY", &gateway.to_string())
         .replace("address: 0.0.0.0", "address: 127.0.0.1")
 }
 
@@ -80,7 +98,7 @@ fn write(name: &str, text: &str) -> (TempDir, std::path::PathBuf) {
     (folder, path)
 }
 
-pub fn nginx(ports: [u16; 4]) -> Program {
+pub fn nginx(ports: Ports) -> Program {
     let kinds = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
     let temporary: String = kinds.iter().map(|kind| format!("{kind}_temp_path {kind};\n")).collect();
     let (folder, path) = write(
@@ -96,16 +114,21 @@ pub fn nginx(ports: [u16; 4]) -> Program {
     Program::start(&mut command, "nginx is not installed: apt install nginx-light", Some(folder))
 }
 
-pub fn caddy(ports: [u16; 4]) -> Program {
-    let options = "{\n\tdefault_bind 127.0.0.1\n\tadmin off\n\tauto_https off\n\tlog {\n\t\tlevel ERROR\n\t}\n}\n";
-    let (folder, path) = write("Caddyfile", &format!("{options}{}", configuration("Caddy", ports)));
+pub fn caddy(ports: Ports) -> Program {
+    let options = "{\n\tdefault_bind 127.0.0.1\n\tadmin off\n\tauto_https off\n";
+    let text = configuration("Caddy", ports).replacen("{\n", options, 1).replacen(
+        "\tlog {\n",
+        "\tlog {\n\t\tlevel ERROR\n",
+        1,
+    );
+    let (folder, path) = write("Caddyfile", &text);
     let mut command = Command::new("caddy");
     command.args(["run", "--adapter", "caddyfile", "--config"]).arg(path);
     command.env("HOME", folder.path()).env("XDG_DATA_HOME", folder.path()).env("XDG_CONFIG_HOME", folder.path());
     Program::start(&mut command, "Caddy is not installed: apt install caddy", Some(folder))
 }
 
-pub fn envoy(heading: &str, ports: [u16; 4]) -> Program {
+pub fn envoy(heading: &str, ports: Ports) -> Program {
     let (folder, path) = write("envoy.yaml", &configuration(heading, ports));
     let mut command = Command::new(env::var("ENVOY").unwrap_or_else(|_| "envoy".to_owned()));
     command.arg("-c").arg(path).args(["--log-level", "error", "--concurrency", "1", "--disable-hot-restart"]);
