@@ -6,7 +6,7 @@
 //!
 //! | who signs in                    | by                                                              |
 //! |---------------------------------|-----------------------------------------------------------------|
-//! | users of your application       | [`signed_in`](DashboardBuilder::signed_in): a closure that reads your session |
+//! | users of your application       | [`sign_in_with_session`](DashboardBuilder::sign_in_with_session): a closure that reads your session |
 //! | holders of keys                 | [`sign_in_with_keys`](DashboardBuilder::sign_in_with_keys): the key begins a session |
 //!
 //! | what they see                   | by                                                              |
@@ -87,7 +87,7 @@ mod sessions;
 mod sign_in;
 
 pub use builder::DashboardBuilder;
-pub use host::SignedIn;
+pub use host::IntoSession;
 
 use crate::manage::KeyManager;
 

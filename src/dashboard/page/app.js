@@ -11,7 +11,7 @@ import { readLeaks } from "./history.js";
 import { onSubmit, returnFocus, run, say, session } from "./parts.js";
 import { drawKey } from "./row.js";
 import { clear, conditions, searching, watch } from "./search.js";
-import { may, state } from "./state.js";
+import { SERVICE_ACCOUNT, may, state } from "./state.js";
 
 const { signIn: kind, keyHeader, keyWord } = document.body.dataset;
 const PAGE = 50;
@@ -48,9 +48,9 @@ async function signOut() {
 async function enter(newSession) {
   state.session = newSession;
   const { owner, is_user, own_keys_only, organization, finds_by_text } = newSession;
-  find("#who").textContent = is_user ? owner : "Service account";
-  find("#list-title").textContent = own_keys_only ? (organization ? "Your keys in" : "Your keys") : "Keys of";
-  find("#organization").textContent = organization ?? (own_keys_only ? "" : "everyone");
+  find("#who").textContent = is_user ? owner : SERVICE_ACCOUNT;
+  find("#list-title").textContent = listTitle(own_keys_only, organization);
+  find("#organization").textContent = organization ?? "";
   document.body.classList.toggle("own-keys-only", own_keys_only);
   find("#find").hidden = !finds_by_text;
   find("#new-key").hidden = !may("create");
@@ -59,6 +59,11 @@ async function enter(newSession) {
   showSignedIn(true);
   await refresh();
   resume();
+}
+
+function listTitle(isOwn, organization) {
+  if (organization) return isOwn ? "Your keys in" : "Keys of";
+  return isOwn ? "Your keys" : "All keys";
 }
 
 function leave(message) {

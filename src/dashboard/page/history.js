@@ -23,7 +23,7 @@ async function load() {
     const page = await call("GET", keyPath(state.chosen.id, `/events?${query}`));
     next = page.next;
     find("#events").append(...page.events.map(draw));
-    if (!find("#events").hasChildNodes()) find("#events").append(make("li", {}, "No events are kept."));
+    if (!find("#events").hasChildNodes()) find("#events").append(make("li", {}, "No events."));
   } finally {
     find("#history-loading").hidden = true;
     find("#more-events").hidden = !next;

@@ -2,7 +2,7 @@
 
 import { DAY, MINUTE, find, findAll, make, time } from "./dom.js";
 import { connect } from "./menu.js";
-import { by, lastFour, may, state, title } from "./state.js";
+import { by, lastFour, may, owner, state, title } from "./state.js";
 
 const A_DAY = 86_400_000;
 const SOON = 14 * A_DAY;
@@ -15,7 +15,7 @@ export function drawKey(key) {
   put(".last-four", lastFour(key) ?? "–");
   find(".own", row).hidden = key.id !== state.session.key_id;
   put(".created", ...(key.created_at ? ["created ", time(key.created_at, DAY), ` ${by(key.created_by)}`] : []));
-  put(".owner", key.owner ?? "–");
+  put(".owner", owner(key) ?? "–");
   put(".type", key.type === "user" ? "user key" : "");
   put(".granted", ...summary(key.permissions));
   put(".roles", key.roles.length > 0 ? `roles: ${key.roles.join(", ")}` : "");
@@ -80,7 +80,7 @@ function mark(row, key) {
   const left = new Date(key.expires_at ?? NaN) - Date.now();
   const soon = key.status === "active" && left < SOON;
   find(".soon", row).hidden = !soon;
-  find(".soon", row).textContent = soon ? `Ends ${inDays(left)}` : "";
+  find(".soon", row).textContent = soon ? `Expires ${inDays(left)}` : "";
 }
 
 function inDays(left) {

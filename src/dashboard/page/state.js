@@ -5,6 +5,11 @@ export const state = { session: null, keys: [], cursor: null, loaded: false, cho
 // Returns whether the signed-in user may do this with keys. The server decides again.
 export const may = (action) => Boolean(state.session?.may.includes(action));
 
+// What people read for the type "bot" of the API.
+export const SERVICE_ACCOUNT = "Service account";
+
+export const owner = (key) => (key.type === "bot" ? SERVICE_ACCOUNT : key.owner);
+
 export const lastFour = (key) => key.mask?.match(/\w{4}$/)?.[0];
 
 export const title = (key) => key.name ?? `the unnamed key ${lastFour(key) ?? ""}`;

@@ -1,5 +1,5 @@
 // A sparkline of the last 30 days for each key: requests that passed, and those that were rejected.
-// Under it stands what is left of the limits of the key.
+// Below it is what is left of the limits of the key.
 
 import { call, keyPath } from "./api.js";
 import { balance } from "./credits.js";
@@ -25,7 +25,7 @@ function words({ days, total }) {
   return `Requests in 30 days: ${total.accepted} accepted, ${rejected(total)} rejected; ${most}`;
 }
 
-// One bar a day. The rejected requests stand on the accepted ones.
+// One bar a day. The rejected requests are above the accepted ones.
 function bars(days) {
   const step = WIDTH / days.length;
   const scale = HEIGHT / Math.max(1, ...days.map(all));
