@@ -37,7 +37,13 @@ async function signIn() {
   field.value = "";
   field.focus();
   const credential = keyWord ? `${keyWord} ${key}` : key;
-  await enter(await call("POST", "session", { body: {}, headers: { [keyHeader]: credential } }));
+  await call("POST", "session", { body: {}, headers: { [keyHeader]: credential } });
+  await enter(await call("GET", "session").catch(dropped));
+}
+
+// A browser drops a secure cookie that comes over plain HTTP.
+function dropped(error) {
+  throw error.status === 401 ? new Error("Your browser has not kept the session: open this page over TLS.") : error;
 }
 
 async function signOut() {
