@@ -158,7 +158,8 @@ impl DashboardBuilder {
         self
     }
 
-    /// Adds a style sheet after that of the page. The [module](super) lists the variables for it.
+    /// Adds a style sheet after that of the page. The guide lists the
+    /// [variables](crate::guide::dashboard#colours-and-name) that it can set.
     ///
     /// The Content-Security-Policy allows images and fonts of your own origin only.
     ///

@@ -28,7 +28,6 @@ pub(super) struct Dashboard {
     pub(super) gate: SessionGate,
     /// The routes that begin and end a session.
     pub(super) sign_in: Router,
-    /// The management API.
     pub(super) api: Router,
 }
 

@@ -39,8 +39,9 @@ pub(super) fn routes(sessions: Sessions, confinement: Confinement, layer: ApiKey
 
 /// Returns the route that shows a session.
 pub(super) fn session(confinement: &Confinement) -> Router {
-    let show =
-        async |State(confinement): State<Confinement>, Extension(actor): Extension<Actor>| Json(session_view(&actor, &confinement));
+    let show = async |State(confinement): State<Confinement>, Extension(actor): Extension<Actor>| {
+        Json(session_view(&actor, &confinement))
+    };
     Router::new().route("/session", get(show)).with_state(confinement.clone())
 }
 

@@ -134,7 +134,8 @@ async fn an_actor_without_permissions_sees_and_changes_nothing() {
 async fn a_session_that_cannot_be_read_is_503() {
     let manager = manager();
     let dashboard = || manager.dashboard();
-    let failing: Router = dashboard().sign_in_with_session(async |_| Err::<Option<Actor>, _>("is down")).router().unwrap();
+    let failing: Router =
+        dashboard().sign_in_with_session(async |_| Err::<Option<Actor>, _>("is down")).router().unwrap();
     let panicking: Router = dashboard().sign_in_with_session(panics).router().unwrap();
     let panicking_later: Router =
         dashboard().sign_in_with_session(async |_| -> Option<Actor> { panic!("later") }).router().unwrap();

@@ -63,7 +63,8 @@ async fn a_path_is_no_markup_in_the_page() {
 #[tokio::test]
 async fn the_title_and_the_link_are_no_markup_and_are_not_filled_in_twice() {
     let harmful = "</title><script>\"'& {{sign-in-link}} {{base}}";
-    let page = manager().dashboard().sign_in_with_session(async |_| None).title(harmful).sign_in_link("/login?a=\"b\"&c='d'");
+    let page =
+        manager().dashboard().sign_in_with_session(async |_| None).title(harmful).sign_in_link("/login?a=\"b\"&c='d'");
     let text = call(&page.router().unwrap(), "GET /", &[], "").await.text;
     let title = "</title>".len() + text.find("<title>").unwrap();
     assert!(
@@ -127,7 +128,12 @@ async fn every_response_has_the_security_headers_and_no_script_is_inline() {
 
 #[tokio::test]
 async fn the_style_sheet_of_the_application_comes_last() {
-    let page = manager().dashboard().sign_in_with_session(async |_| None).stylesheet(":root { --accent: red }").router().unwrap();
+    let page = manager()
+        .dashboard()
+        .sign_in_with_session(async |_| None)
+        .stylesheet(":root { --accent: red }")
+        .router()
+        .unwrap();
     let text = call(&page, "GET /", &[], "").await.text;
     assert!(text.find("style.css").unwrap() < text.find("theme.css").unwrap());
     let theme = call(&page, "GET /theme.css", &[], "").await;
