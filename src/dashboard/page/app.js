@@ -75,6 +75,7 @@ function listTitle(isOwn, organization) {
 function leave(message) {
   state.session = null;
   state.keys = [];
+  state.names.clear();
   drawKeys();
   showSignedIn(false);
   find("#not-signed-in").hidden = message !== "";
@@ -133,6 +134,7 @@ async function load(from) {
   if (from) query.set("cursor", from);
   const page = await call("GET", `keys?${query}`);
   state.keys = from ? [...state.keys, ...page.keys] : page.keys;
+  for (const { id, name } of page.keys) state.names.set(id, name);
   state.cursor = page.next;
   state.loaded = true;
 }
@@ -145,9 +147,14 @@ function drawKeys() {
   if (state.session && keys.length === 0 && !cursor) empty();
   find("#more").hidden = !cursor;
   find("#many-changes").hidden = keys.length === 0 || !searching();
-  for (const [change, action] of [["disable", "update"], ["revoke", "delete"], ["remove", "delete"]]) {
-    find(`[data-change=${change}]`).hidden = !may(action);
-  }
+  const status = conditions().get("status");
+  offer("disable", may("update") && !["disabled", "revoked"].includes(status));
+  offer("revoke", may("delete") && status !== "revoked");
+  offer("remove", may("delete"));
+}
+
+function offer(change, yes) {
+  find(`[data-change=${change}]`).hidden = !yes;
 }
 
 function empty() {

@@ -5,7 +5,7 @@ import { connect } from "./menu.js";
 import { by, lastFour, may, owner, state, title } from "./state.js";
 
 const A_DAY = 86_400_000;
-const SOON = 14 * A_DAY;
+const SOON = 14;
 
 export function drawKey(key) {
   const row = find(`#rows [data-key-id="${CSS.escape(key.id)}"]`) ?? newRow();
@@ -77,14 +77,18 @@ function mark(row, key) {
   const leak = state.leaks.get(key.id);
   find(".leaked", row).hidden = !leak;
   find(".leak", row).replaceChildren(...(leak ? ["found in public ", time(leak.at, DAY), `: ${leak.source}`] : []));
-  const left = new Date(key.expires_at ?? NaN) - Date.now();
-  const soon = key.status === "active" && left < SOON;
+  const days = key.status === "active" && key.expires_at ? daysUntil(key.expires_at) : Infinity;
+  const soon = days <= SOON;
   find(".soon", row).hidden = !soon;
-  find(".soon", row).textContent = soon ? `Expires ${inDays(left)}` : "";
+  find(".soon", row).textContent = soon ? `Expires ${inDays(days)}` : "";
 }
 
-function inDays(left) {
-  const days = Math.floor(left / A_DAY);
+// Counts days of the calendar, as the date beside the mark does.
+const daysUntil = (instant) => Math.round((midnight(instant) - midnight(Date.now())) / A_DAY);
+
+const midnight = (instant) => new Date(instant).setHours(0, 0, 0, 0);
+
+function inDays(days) {
   if (days < 1) return "today";
   return days === 1 ? "tomorrow" : `in ${days} days`;
 }
