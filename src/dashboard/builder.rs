@@ -23,8 +23,8 @@ use crate::{
 /// Configures a dashboard. [`KeyManager::dashboard`] begins one; the [module](super) describes the
 /// page.
 ///
-/// Call [`sign_in_with_session`](Self::sign_in_with_session) or [`sign_in_with_keys`](Self::sign_in_with_keys). All other
-/// settings have defaults:
+/// Call [`sign_in_with_session`](Self::sign_in_with_session) or
+/// [`sign_in_with_keys`](Self::sign_in_with_keys). All other settings have defaults:
 ///
 /// | setting          | default                                                                  |
 /// |------------------|--------------------------------------------------------------------------|
@@ -82,8 +82,8 @@ impl DashboardBuilder {
     /// # #[derive(Clone)] struct Db;
     /// # impl Db { async fn user(&self, _: String) -> std::io::Result<Option<String>> { Ok(None) } }
     /// fn app(manager: &KeyManager, db: Db) -> Result<Router, ConfigError> {
-    ///     let page = manager.dashboard().sign_in_with_session(move |parts| member(db.clone(), parts)).sign_in_link("/login");
-    ///     Ok(Router::new().nest("/account/keys", page.router()?))
+    ///     let page = manager.dashboard().sign_in_with_session(move |parts| member(db.clone(), parts));
+    ///     Ok(Router::new().nest("/account/keys", page.sign_in_link("/login").router()?))
     /// }
     ///
     /// async fn member(db: Db, parts: Parts) -> std::io::Result<Option<Actor>> {

@@ -11,11 +11,12 @@ use crate::{
     store::catch_panic,
 };
 
-/// What the closure of [`DashboardBuilder::sign_in_with_session`](super::DashboardBuilder::sign_in_with_session) returns:
-/// `Option<Actor>`, or a `Result` of it.
+/// What the closure of [`sign_in_with_session`] returns: `Option<Actor>`, or a `Result` of it.
 ///
 /// `None` is a request without a session. An error is logged, counted in the metric
 /// `api_key_session_errors_total`, and answered with 503. The method has an example.
+///
+/// [`sign_in_with_session`]: super::DashboardBuilder::sign_in_with_session
 pub trait IntoSession: sealed::Sealed {
     #[doc(hidden)]
     fn into_result(self) -> Result<Option<Actor>, BoxError>;
