@@ -126,7 +126,7 @@ impl DashboardBuilder {
         self
     }
 
-    /// Confines all other actors to their own keys, and lets administrators find a key by its text.
+    /// Confines all others to their own keys, and lets administrators find a key by its text.
     ///
     /// The others are those for which `is_administrator` is false. The management API itself finds
     /// no key by its text for an actor with a key: only this call allows it, in the session of a

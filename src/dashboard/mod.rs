@@ -6,8 +6,8 @@
 //!
 //! - [`sign_in_with_session`](DashboardBuilder::sign_in_with_session): users of your application
 //!   are signed in already. A closure reads your session.
-//! - [`sign_in_with_keys`](DashboardBuilder::sign_in_with_keys): holders of keys sign in on the page.
-//!   The key begins a session.
+//! - [`sign_in_with_keys`](DashboardBuilder::sign_in_with_keys): holders of keys sign in on the
+//!   page. The key begins a session.
 //!
 //! An actor sees all keys of its organization, as at [`KeyManager::router`]. To confine actors to
 //! their own keys, use [`own_keys_only`](DashboardBuilder::own_keys_only),
