@@ -80,11 +80,14 @@ function mark(row, key) {
   const left = new Date(key.expires_at ?? NaN) - Date.now();
   const soon = key.status === "active" && left < SOON;
   find(".soon", row).hidden = !soon;
-  find(".soon", row).textContent = soon ? `Ends ${inDays(left)}` : "";
+  find(".soon", row).textContent = soon ? `Ends ${inDays(key.expires_at)}` : "";
 }
 
-function inDays(left) {
-  const days = Math.floor(left / A_DAY);
+// Counts days of the calendar, in the local time zone.
+function inDays(instant) {
+  const days = Math.round((midnight(instant) - midnight(Date.now())) / A_DAY);
   if (days < 1) return "today";
   return days === 1 ? "tomorrow" : `in ${days} days`;
 }
+
+const midnight = (instant) => new Date(instant).setHours(0, 0, 0, 0);
