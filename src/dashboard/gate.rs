@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{
     extract::{Request, State},
     middleware::Next,
-    response::{IntoResponse, Response},
+    response::Response,
 };
 use http::{HeaderMap, Method, StatusCode, header::CONTENT_TYPE, request::Parts};
 
@@ -82,7 +82,8 @@ pub(super) async fn require_session(State(gate): State<SessionGate>, request: Re
     let actor = match gate.actor(&parts).await {
         Ok(Some(actor)) => actor,
         Ok(None) => return unauthorized("Sign in first."),
-        Err(error) => return error.into_response(),
+        // The cause is logged.
+        Err(_) => return problem(StatusCode::SERVICE_UNAVAILABLE, "Your session cannot be read now. Try again soon."),
     };
     let actor = match parts.uri.path() {
         "/keys/find" => gate.confinement.actor_for_find(actor),

@@ -83,7 +83,7 @@ function mark(row, key) {
   find(".soon", row).textContent = soon ? `Expires ${inDays(days)}` : "";
 }
 
-// Counts days of the calendar, as the date beside the mark does.
+// Counts days of the calendar, in the local time zone, as the date beside the mark does.
 const daysUntil = (instant) => Math.round((midnight(instant) - midnight(Date.now())) / A_DAY);
 
 const midnight = (instant) => new Date(instant).setHours(0, 0, 0, 0);
