@@ -29,7 +29,8 @@ pub(super) enum SessionSource {
     Key(Sessions),
 }
 
-/// Which actors are confined to their own keys. They only narrow what an actor may do.
+/// Confines actors to their own keys. Administrators, who are not confined, may also find a key by
+/// its text.
 #[derive(Clone, Default)]
 pub(super) struct Confinement {
     pub(super) own_keys_only: bool,
@@ -75,8 +76,8 @@ impl Confinement {
     }
 }
 
-/// Rejects changes that are not JSON: another site cannot send JSON without CORS. Passes the actor
-/// of the session to the handlers, in place of any principal.
+/// Rejects a request without a session. Passes the actor of the session to the handlers, in place
+/// of any principal.
 pub(super) async fn require_session(State(gate): State<SessionGate>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
     let actor = match gate.actor(&parts).await {
