@@ -215,7 +215,7 @@ async fn walk_as_administrator(page: Page, manager: KeyManager, _: Arc<AtomicBoo
     page.click("#find summary").await;
     page.fill("#find-text", &key).await;
     page.click("#find-button").await;
-    page.see(Locator::XPath("//*[@id = 'found' and contains(., 'of bob, of bob: active.')]")).await;
+    page.see(Locator::XPath("//*[@id = 'found' and contains(., 'of bob (bob): active.')]")).await;
     page.photograph("host-administrator").await;
     page.act("revoke", &key).await;
     page.click("#confirm-yes").await;
