@@ -6,8 +6,8 @@ use axum::Router;
 use http::request::Parts;
 
 use super::{
-    gate::{Bounds, Gate, SignsIn},
-    host::{HostSession, SignedIn},
+    gate::{Confinement, SessionGate, SessionSource},
+    host::{HostSession, IntoSession},
     page::{KeyField, Page, PageSettings},
     router::Dashboard,
     sessions::Sessions,
@@ -23,8 +23,8 @@ use crate::{
 /// Configures a dashboard. [`KeyManager::dashboard`] begins one; the [module](super) describes the
 /// page.
 ///
-/// Call [`signed_in`](Self::signed_in) or [`sign_in_with_keys`](Self::sign_in_with_keys). All other
-/// settings have defaults:
+/// Call [`sign_in_with_session`](Self::sign_in_with_session) or
+/// [`sign_in_with_keys`](Self::sign_in_with_keys). All other settings have defaults:
 ///
 /// | setting          | default                                                                  |
 /// |------------------|--------------------------------------------------------------------------|
@@ -40,7 +40,7 @@ pub struct DashboardBuilder {
     manager: KeyManager,
     keys: Option<ApiKeyLayer>,
     host: Option<HostSession>,
-    bounds: Bounds,
+    confinement: Confinement,
     is_secure: bool,
     page: PageSettings,
 }
@@ -53,7 +53,7 @@ impl DashboardBuilder {
             manager: manager.clone(),
             keys: None,
             host: None,
-            bounds: Bounds::default(),
+            confinement: Confinement::default(),
             is_secure: true,
             page: PageSettings::default(),
         }
@@ -82,8 +82,8 @@ impl DashboardBuilder {
     /// # #[derive(Clone)] struct Db;
     /// # impl Db { async fn user(&self, _: String) -> std::io::Result<Option<String>> { Ok(None) } }
     /// fn app(manager: &KeyManager, db: Db) -> Result<Router, ConfigError> {
-    ///     let page = manager.dashboard().signed_in(move |parts| member(db.clone(), parts)).sign_in_link("/login");
-    ///     Ok(Router::new().nest("/account/keys", page.router()?))
+    ///     let page = manager.dashboard().sign_in_with_session(move |parts| member(db.clone(), parts));
+    ///     Ok(Router::new().nest("/account/keys", page.sign_in_link("/login").router()?))
     /// }
     ///
     /// async fn member(db: Db, parts: Parts) -> std::io::Result<Option<Actor>> {
@@ -95,10 +95,10 @@ impl DashboardBuilder {
     ///     Ok(user.map(|user| Actor::trusted(Owner::User(user), held).in_organization("acme").own_keys_only()))
     /// }
     /// ```
-    pub fn signed_in<F, R>(mut self, session: F) -> Self
+    pub fn sign_in_with_session<F, R>(mut self, session: F) -> Self
     where
         F: Fn(Parts) -> R + Send + Sync + 'static,
-        R: Future<Output: SignedIn> + Send + 'static,
+        R: Future<Output: IntoSession> + Send + 'static,
     {
         self.host = Some(HostSession::new(session));
         self
@@ -122,16 +122,15 @@ impl DashboardBuilder {
     /// }
     /// ```
     pub fn own_keys_only(mut self) -> Self {
-        self.bounds.own_keys_only = true;
+        self.confinement.own_keys_only = true;
         self
     }
 
-    /// Confines every actor for which `is_administrator` is false to its own keys. An actor for
-    /// which it is true may also find a key by its text in a session that began with a key, which
-    /// the management API refuses to keys.
+    /// Confines all others to their own keys, and lets administrators find a key by its text.
     ///
-    /// Without this call an actor sees what it sees at [`KeyManager::router`], and no session that
-    /// began with a key finds a key by its text.
+    /// The others are those for which `is_administrator` is false. The management API itself finds
+    /// no key by its text for an actor with a key: only this call allows it, in the session of a
+    /// key. Without this call an actor sees what it sees at [`KeyManager::router`].
     ///
     /// ```
     /// use tower_api_key::{KeyManager, Owner, dashboard::DashboardBuilder};
@@ -142,7 +141,7 @@ impl DashboardBuilder {
     /// }
     /// ```
     pub fn administrators(mut self, is_administrator: impl Fn(&Actor) -> bool + Send + Sync + 'static) -> Self {
-        self.bounds.administrators = Some(Arc::new(is_administrator));
+        self.confinement.administrators = Some(Arc::new(is_administrator));
         self
     }
 
@@ -159,7 +158,8 @@ impl DashboardBuilder {
         self
     }
 
-    /// Adds a style sheet after that of the page. The [module](super) lists the variables for it.
+    /// Adds a style sheet after that of the page. The guide lists the
+    /// [variables](crate::guide::dashboard#colours-and-name) that it can set.
     ///
     /// The Content-Security-Policy allows images and fonts of your own origin only.
     ///
@@ -207,16 +207,16 @@ impl DashboardBuilder {
     }
 
     fn checked(self) -> Result<Dashboard, ConfigError> {
-        let Self { manager, keys, host, bounds, is_secure, mut page } = self;
+        let Self { manager, keys, host, confinement, is_secure, mut page } = self;
         if page.sign_in_link.as_deref().is_some_and(|link| !is_link(link)) {
             return Err(ConfigError::Dashboard("sign_in_link", "begin it with /, https:// or http://"));
         }
         match (host, keys) {
-            (Some(_), Some(_)) => Err(ConfigError::Dashboard("signed_in", "call either it or sign_in_with_keys")),
-            (None, None) => Err(ConfigError::Dashboard("signed_in", "call it or sign_in_with_keys")),
+            (Some(_), Some(_)) => Err(ConfigError::Dashboard("sign-in", ONE_SIGN_IN)),
+            (None, None) => Err(ConfigError::Dashboard("sign-in", NO_SIGN_IN)),
             (Some(host), None) => {
                 let api = manager.router(&SchemePolicy::default());
-                let gate = Gate { signs_in: SignsIn::ByHost(host), bounds };
+                let gate = SessionGate { source: SessionSource::Host(host), confinement };
                 Ok(Dashboard { page: Page::new(&page), gate, sign_in: Router::new(), api })
             }
             (None, Some(layer)) => {
@@ -226,13 +226,16 @@ impl DashboardBuilder {
                 let no_random =
                     |_| ConfigError::Dashboard("sign_in_with_keys", "the operating system has no random bytes");
                 let sessions = Sessions::new(manager, layer.clone(), is_secure).map_err(no_random)?;
-                let sign_in = sign_in::routes(sessions.clone(), bounds.clone(), layer);
-                let gate = Gate { signs_in: SignsIn::ByKey(sessions), bounds };
+                let sign_in = sign_in::routes(sessions.clone(), confinement.clone(), layer);
+                let gate = SessionGate { source: SessionSource::Key(sessions), confinement };
                 Ok(Dashboard { page: Page::new(&page), gate, sign_in, api })
             }
         }
     }
 }
+
+const ONE_SIGN_IN: &str = "call only one of `sign_in_with_session` and `sign_in_with_keys`";
+const NO_SIGN_IN: &str = "call `sign_in_with_session` or `sign_in_with_keys`";
 
 fn is_link(url: &str) -> bool {
     let is_path = url.starts_with('/') && !url.starts_with("//") && !url.starts_with("/\\");
@@ -242,7 +245,7 @@ fn is_link(url: &str) -> bool {
 impl fmt::Debug for DashboardBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut shown = f.debug_struct("DashboardBuilder");
-        shown.field("title", &self.page.title).field("own_keys_only", &self.bounds.own_keys_only);
+        shown.field("title", &self.page.title).field("own_keys_only", &self.confinement.own_keys_only);
         shown.field("secure_cookies", &self.is_secure).finish_non_exhaustive()
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{
     extract::{Request, State},
     middleware::Next,
-    response::{IntoResponse, Response},
+    response::Response,
 };
 use http::{HeaderMap, Method, StatusCode, header::CONTENT_TYPE, request::Parts};
 
@@ -17,40 +17,41 @@ use crate::{
 
 /// Who is signed in, and what they may see.
 #[derive(Clone)]
-pub(super) struct Gate {
-    pub(super) signs_in: SignsIn,
-    pub(super) bounds: Bounds,
+pub(super) struct SessionGate {
+    pub(super) source: SessionSource,
+    pub(super) confinement: Confinement,
 }
 
 /// Where the session of a request comes from.
 #[derive(Clone)]
-pub(super) enum SignsIn {
-    ByHost(HostSession),
-    ByKey(Sessions),
+pub(super) enum SessionSource {
+    Host(HostSession),
+    Key(Sessions),
 }
 
-/// Which actors are confined to their own keys. They only narrow what an actor may do.
+/// Confines actors to their own keys. Administrators, who are not confined, may also find a key by
+/// its text.
 #[derive(Clone, Default)]
-pub(super) struct Bounds {
+pub(super) struct Confinement {
     pub(super) own_keys_only: bool,
     pub(super) administrators: Option<Administrators>,
 }
 
 pub(super) type Administrators = Arc<dyn Fn(&Actor) -> bool + Send + Sync>;
 
-// === impl Gate ===
+// === impl SessionGate ===
 
-impl Gate {
+impl SessionGate {
     async fn actor(&self, parts: &Parts) -> Result<Option<Actor>, ManageError> {
-        let actor = match &self.signs_in {
-            SignsIn::ByHost(session) => session.actor(parts.clone()).await,
-            SignsIn::ByKey(sessions) => sessions.actor(parts).await,
+        let actor = match &self.source {
+            SessionSource::Host(session) => session.actor(parts.clone()).await,
+            SessionSource::Key(sessions) => sessions.actor(parts).await,
         }?;
-        Ok(actor.map(|actor| self.bounds.confine(actor)))
+        Ok(actor.map(|actor| self.confinement.confine(actor)))
     }
 }
 
-impl Bounds {
+impl Confinement {
     /// Confines an actor that is not an administrator to its own keys.
     pub(super) fn confine(&self, actor: Actor) -> Actor {
         let is_administrator = |administrators: &Administrators| administrators(&actor);
@@ -62,30 +63,31 @@ impl Bounds {
 
     /// Returns the actor with which a key is found by its text. That of an administrator's key acts
     /// without the key.
-    fn finding(&self, actor: Actor) -> Actor {
+    fn actor_for_find(&self, actor: Actor) -> Actor {
         match actor.key_id() {
-            Some(_) if self.let_find(&actor) => actor.without_key().unwrap_or(actor),
+            Some(_) if self.may_find_by_text(&actor) => actor.without_key().unwrap_or(actor),
             _ => actor,
         }
     }
 
     /// Returns whether the actor, which is confined already, may find a key by its text.
-    pub(super) fn let_find(&self, actor: &Actor) -> bool {
+    pub(super) fn may_find_by_text(&self, actor: &Actor) -> bool {
         !actor.is_own_keys_only() && (actor.key_id().is_none() || self.administrators.is_some())
     }
 }
 
-/// Rejects changes that are not JSON: another site cannot send JSON without CORS. Passes the actor
-/// of the session to the handlers, in place of any principal.
-pub(super) async fn require_session(State(gate): State<Gate>, request: Request, next: Next) -> Response {
+/// Rejects a request without a session. Passes the actor of the session to the handlers, in place
+/// of any principal.
+pub(super) async fn require_session(State(gate): State<SessionGate>, request: Request, next: Next) -> Response {
     let (mut parts, body) = request.into_parts();
     let actor = match gate.actor(&parts).await {
         Ok(Some(actor)) => actor,
         Ok(None) => return unauthorized("Sign in first."),
-        Err(error) => return error.into_response(),
+        // The cause is logged.
+        Err(_) => return problem(StatusCode::SERVICE_UNAVAILABLE, "Your session cannot be read now. Try again soon."),
     };
     let actor = match parts.uri.path() {
-        "/keys/find" => gate.bounds.finding(actor),
+        "/keys/find" => gate.confinement.actor_for_find(actor),
         // It describes how to present a key, which this session does not need.
         "/keys/openapi.json" => return problem(StatusCode::NOT_FOUND, "The dashboard has no such path."),
         _ => actor,

@@ -11,12 +11,13 @@ use crate::{
     store::catch_panic,
 };
 
-/// What the closure of [`DashboardBuilder::signed_in`](super::DashboardBuilder::signed_in) returns:
-/// `Option<Actor>`, or a `Result` of it.
+/// What the closure of [`sign_in_with_session`] returns: `Option<Actor>`, or a `Result` of it.
 ///
 /// `None` is a request without a session. An error is logged, counted in the metric
 /// `api_key_session_errors_total`, and answered with 503. The method has an example.
-pub trait SignedIn: sealed::Sealed {
+///
+/// [`sign_in_with_session`]: super::DashboardBuilder::sign_in_with_session
+pub trait IntoSession: sealed::Sealed {
     #[doc(hidden)]
     fn into_result(self) -> Result<Option<Actor>, BoxError>;
 }
@@ -37,15 +38,15 @@ type PendingActor = Pin<Box<dyn Future<Output = Result<Option<Actor>, BoxError>>
 /// How long the closure may take. It equals the default timeout of a layer's store.
 const TIMEOUT: Duration = Duration::from_secs(5);
 
-// === impl SignedIn ===
+// === impl IntoSession ===
 
-impl SignedIn for Option<Actor> {
+impl IntoSession for Option<Actor> {
     fn into_result(self) -> Result<Option<Actor>, BoxError> {
         Ok(self)
     }
 }
 
-impl<E: Into<BoxError>> SignedIn for Result<Option<Actor>, E> {
+impl<E: Into<BoxError>> IntoSession for Result<Option<Actor>, E> {
     fn into_result(self) -> Result<Option<Actor>, BoxError> {
         self.map_err(Into::into)
     }
@@ -57,7 +58,7 @@ impl HostSession {
     pub(super) fn new<F, R>(session: F) -> Self
     where
         F: Fn(Parts) -> R + Send + Sync + 'static,
-        R: Future<Output: SignedIn> + Send + 'static,
+        R: Future<Output: IntoSession> + Send + 'static,
     {
         let session = Arc::new(session);
         Self(Arc::new(move |parts| {
@@ -74,8 +75,8 @@ impl HostSession {
         let failed = match timeout(TIMEOUT, session).await {
             Ok(Ok(Ok(actor))) => return Ok(actor),
             Ok(Ok(Err(error))) => error,
-            Ok(Err(_)) => "the closure of `signed_in` panicked".into(),
-            Err(_) => "the closure of `signed_in` took longer than 5 s".into(),
+            Ok(Err(_)) => "the closure of `sign_in_with_session` panicked".into(),
+            Err(_) => "the closure of `sign_in_with_session` took longer than 5 s".into(),
         };
         Err(failed_session(failed))
     }

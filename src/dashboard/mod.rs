@@ -4,16 +4,17 @@
 //! makes all decisions. The page has no build step and no inline script, and works under a strict
 //! Content-Security-Policy.
 //!
-//! | who signs in                    | by                                                              |
-//! |---------------------------------|-----------------------------------------------------------------|
-//! | users of your application       | [`signed_in`](DashboardBuilder::signed_in): a closure that reads your session |
-//! | holders of keys                 | [`sign_in_with_keys`](DashboardBuilder::sign_in_with_keys): the key begins a session |
+//! - [`sign_in_with_session`](DashboardBuilder::sign_in_with_session): users of your application
+//!   are signed in already. A closure reads your session.
+//! - [`sign_in_with_keys`](DashboardBuilder::sign_in_with_keys): holders of keys sign in on the
+//!   page. The key begins a session.
 //!
-//! | what they see                   | by                                                              |
-//! |---------------------------------|-----------------------------------------------------------------|
-//! | all keys of their organization  | the default, as at [`KeyManager::router`]                       |
-//! | their own keys                  | [`own_keys_only`](DashboardBuilder::own_keys_only), or [`Actor::own_keys_only`](crate::manage::Actor::own_keys_only) |
-//! | all keys for administrators, and their own for others | [`administrators`](DashboardBuilder::administrators) |
+//! An actor sees all keys of its organization, as at [`KeyManager::router`]. To confine actors to
+//! their own keys, use [`own_keys_only`](DashboardBuilder::own_keys_only),
+//! [`administrators`](DashboardBuilder::administrators) or, in the closure,
+//! [`Actor::own_keys_only`](crate::manage::Actor::own_keys_only).
+//!
+//! The [guide](crate::guide::dashboard) shows each of them in a program.
 //!
 //! ```
 //! use axum::Router;
@@ -64,17 +65,8 @@
 //! # Colours and name
 //!
 //! [`title`](DashboardBuilder::title) sets the name. [`stylesheet`](DashboardBuilder::stylesheet)
-//! adds a style sheet of yours, in which you set the variables of the page:
-//!
-//! | variable       | what it colours                                | | variable    | what it colours    |
-//! |----------------|------------------------------------------------|-|-------------|--------------------|
-//! | `--page`       | the page behind all                            | | `--good`    | active keys        |
-//! | `--surface`    | table, cards, dialogs, fields                  | | `--warning` | keys that end soon |
-//! | `--text`       | text                                           | | `--danger`  | errors, leaks, revoking |
-//! | `--quiet`      | labels and other small text                    | | `--line`    | lines              |
-//! | `--accent`     | the main button, links, focus                  | | `--edge`    | borders of fields  |
-//! | `--on-accent`  | text on the main button                        | | `--radius`  | (a length) corners |
-//! | `--font`       | (a font family) all text                       | | `--mono`    | (a font family) keys |
+//! adds a style sheet of yours, which sets the
+//! [variables of the page](crate::guide::dashboard#colours-and-name).
 
 mod builder;
 mod cookies;
@@ -87,7 +79,7 @@ mod sessions;
 mod sign_in;
 
 pub use builder::DashboardBuilder;
-pub use host::SignedIn;
+pub use host::IntoSession;
 
 use crate::manage::KeyManager;
 

@@ -84,7 +84,6 @@ impl Page {
         Self { pieces, stylesheet: settings.stylesheet.clone().into() }
     }
 
-    /// Returns the route of the page.
     pub(super) fn route<S: Clone + Send + Sync + 'static>(&self) -> MethodRouter<S> {
         let pieces = Arc::clone(&self.pieces);
         let show = async move |OriginalUri(uri): OriginalUri| Html(pieces.join(&escaped(&base(uri.path()))));

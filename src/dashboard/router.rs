@@ -16,7 +16,7 @@ use tower_http::csrf::CsrfLayer;
 
 use super::{
     files::{FILES, STYLE},
-    gate::{Gate, require_json, require_session},
+    gate::{SessionGate, require_json, require_session},
     page::Page,
     sign_in,
 };
@@ -25,10 +25,9 @@ use crate::manage::problem::problem;
 /// The parts of a dashboard whose settings are checked.
 pub(super) struct Dashboard {
     pub(super) page: Page,
-    pub(super) gate: Gate,
+    pub(super) gate: SessionGate,
     /// The routes that begin and end a session.
     pub(super) sign_in: Router,
-    /// The management API.
     pub(super) api: Router,
 }
 
@@ -54,7 +53,7 @@ impl Dashboard {
     pub(super) fn router<S: Clone + Send + Sync + 'static>(&self) -> Router<S> {
         let in_session = Router::new()
             .nest("/keys", self.api.clone())
-            .merge(sign_in::session(&self.gate.bounds))
+            .merge(sign_in::session(&self.gate.confinement))
             .layer(from_fn_with_state(self.gate.clone(), require_session));
         let manage = in_session.merge(self.sign_in.clone()).layer(from_fn(require_json)).layer(
             CsrfLayer::new().with_rejection_response(|_| {

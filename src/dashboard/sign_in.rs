@@ -12,7 +12,7 @@ use http::{
 };
 use serde_json::{Value, json};
 
-use super::{gate::Bounds, sessions::Sessions};
+use super::{gate::Confinement, sessions::Sessions};
 use crate::{
     guard::Require,
     layer::ApiKeyLayer,
@@ -24,28 +24,29 @@ use crate::{
 #[derive(Clone)]
 struct KeySignIn {
     sessions: Sessions,
-    bounds: Bounds,
+    confinement: Confinement,
 }
 
 /// Returns the routes that begin and end a session with a key.
-pub(super) fn routes(sessions: Sessions, bounds: Bounds, layer: ApiKeyLayer) -> Router {
+pub(super) fn routes(sessions: Sessions, confinement: Confinement, layer: ApiKeyLayer) -> Router {
     let with_a_key = Router::new().route("/session", post(sign_in));
     with_a_key
         .route_layer(Require::permission("apiKeys", "read"))
         .route_layer(layer)
         .route("/session", delete(sign_out))
-        .with_state(KeySignIn { sessions, bounds })
+        .with_state(KeySignIn { sessions, confinement })
 }
 
 /// Returns the route that shows a session.
-pub(super) fn session(bounds: &Bounds) -> Router {
-    let show =
-        async |State(bounds): State<Bounds>, Extension(actor): Extension<Actor>| Json(described(&actor, &bounds));
-    Router::new().route("/session", get(show)).with_state(bounds.clone())
+pub(super) fn session(confinement: &Confinement) -> Router {
+    let show = async |State(confinement): State<Confinement>, Extension(actor): Extension<Actor>| {
+        Json(session_view(&actor, &confinement))
+    };
+    Router::new().route("/session", get(show)).with_state(confinement.clone())
 }
 
 async fn sign_in(
-    State(KeySignIn { sessions, bounds }): State<KeySignIn>,
+    State(KeySignIn { sessions, confinement }): State<KeySignIn>,
     headers: HeaderMap,
     key: Principal,
 ) -> Response {
@@ -54,7 +55,7 @@ async fn sign_in(
     }
     match sessions.begin(&headers, &key).await {
         Ok(Some((cookie, actor))) => {
-            ([(SET_COOKIE, cookie)], Json(described(&bounds.confine(actor), &bounds))).into_response()
+            ([(SET_COOKIE, cookie)], Json(session_view(&confinement.confine(actor), &confinement))).into_response()
         }
         Ok(None) => unauthorized("This key was replaced: sign in with the new one."),
         Err(error) => error.into_response(),
@@ -66,7 +67,7 @@ async fn sign_out(State(KeySignIn { sessions, .. }): State<KeySignIn>, headers: 
 }
 
 /// Returns what the page shows of the actor. The server decides again on every request.
-fn described(actor: &Actor, bounds: &Bounds) -> Value {
+fn session_view(actor: &Actor, confinement: &Confinement) -> Value {
     let permissions = actor.permissions();
     let may =
         ["create", "read", "update", "delete"].into_iter().filter(|action| permissions.allows("apiKeys", *action));
@@ -78,7 +79,7 @@ fn described(actor: &Actor, bounds: &Bounds) -> Value {
         "permissions": permissions,
         "may": may.collect::<Vec<_>>(),
         "tops_up": permissions.allows("credits", "create"),
-        "finds_by_text": bounds.let_find(actor),
+        "finds_by_text": confinement.may_find_by_text(actor),
         "own_keys_only": actor.is_own_keys_only(),
     })
 }

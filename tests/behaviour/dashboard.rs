@@ -70,7 +70,7 @@ fn actor_of(user: String) -> Actor {
 
 /// The dashboard at `/keys`, with the session of the host application.
 fn hosted(manager: &KeyManager) -> Router {
-    let page = manager.dashboard().signed_in(async |parts: Parts| user_of(&parts).map(actor_of));
+    let page = manager.dashboard().sign_in_with_session(async |parts: Parts| user_of(&parts).map(actor_of));
     Router::new().nest("/keys", page.router().unwrap())
 }
 

@@ -167,8 +167,13 @@ fn pages_and_comments_have_none_of_the_banned_words() {
     let comments = sources.iter().map(|(name, text)| {
         (name, prose((1..).zip(text.lines()).map(|(number, line)| (number, comment(line).unwrap_or_default()))))
     });
+    let (scripts, markup) = (texts(["src/dashboard/page"], "js"), texts(["src/dashboard/page"], "html"));
+    // Backticks are no code here, but texts of the page.
+    let page = scripts.into_iter().chain(markup).map(|(name, text)| (name, text.replace('`', " "))).collect::<Vec<_>>();
+    let page = page.iter().map(|(name, text)| (name, (1..).zip(text.lines()).collect()));
     let found: Vec<String> = pages
         .chain(comments)
+        .chain(page)
         .flat_map(|(name, lines)| banned(&lines).into_iter().map(move |(line, word)| format!("{name}:{line}: {word}")))
         .collect();
     assert_none(&found, "banned words");

@@ -11,7 +11,7 @@ import { readLeaks } from "./history.js";
 import { onSubmit, returnFocus, run, say, session } from "./parts.js";
 import { drawKey } from "./row.js";
 import { clear, conditions, searching, watch } from "./search.js";
-import { may, state } from "./state.js";
+import { SERVICE_ACCOUNT, may, state } from "./state.js";
 
 const { signIn: kind, keyHeader, keyWord } = document.body.dataset;
 const PAGE = 50;
@@ -37,7 +37,13 @@ async function signIn() {
   field.value = "";
   field.focus();
   const credential = keyWord ? `${keyWord} ${key}` : key;
-  await enter(await call("POST", "session", { body: {}, headers: { [keyHeader]: credential } }));
+  await call("POST", "session", { body: {}, headers: { [keyHeader]: credential } });
+  await enter(await call("GET", "session").catch(dropped));
+}
+
+// A browser drops a secure cookie that comes over plain HTTP.
+function dropped(error) {
+  throw error.status === 401 ? new Error("Your browser has not kept the session: open this page over TLS.") : error;
 }
 
 async function signOut() {
@@ -48,9 +54,9 @@ async function signOut() {
 async function enter(newSession) {
   state.session = newSession;
   const { owner, is_user, own_keys_only, organization, finds_by_text } = newSession;
-  find("#who").textContent = is_user ? owner : "Service account";
-  find("#list-title").textContent = own_keys_only ? (organization ? "Your keys in" : "Your keys") : "Keys of";
-  find("#organization").textContent = organization ?? (own_keys_only ? "" : "everyone");
+  find("#who").textContent = is_user ? owner : SERVICE_ACCOUNT;
+  find("#list-title").textContent = listTitle(own_keys_only, organization);
+  find("#organization").textContent = organization ?? "";
   document.body.classList.toggle("own-keys-only", own_keys_only);
   find("#find").hidden = !finds_by_text;
   find("#new-key").hidden = !may("create");
@@ -61,9 +67,15 @@ async function enter(newSession) {
   resume();
 }
 
+function listTitle(isOwn, organization) {
+  if (organization) return isOwn ? "Your keys in" : "Keys of";
+  return isOwn ? "Your keys" : "All keys";
+}
+
 function leave(message) {
   state.session = null;
   state.keys = [];
+  state.names.clear();
   drawKeys();
   showSignedIn(false);
   find("#not-signed-in").hidden = message !== "";
@@ -122,6 +134,7 @@ async function load(from) {
   if (from) query.set("cursor", from);
   const page = await call("GET", `keys?${query}`);
   state.keys = from ? [...state.keys, ...page.keys] : page.keys;
+  for (const { id, name } of page.keys) state.names.set(id, name);
   state.cursor = page.next;
   state.loaded = true;
 }
@@ -134,9 +147,14 @@ function drawKeys() {
   if (state.session && keys.length === 0 && !cursor) empty();
   find("#more").hidden = !cursor;
   find("#many-changes").hidden = keys.length === 0 || !searching();
-  for (const [change, action] of [["disable", "update"], ["revoke", "delete"], ["remove", "delete"]]) {
-    find(`[data-change=${change}]`).hidden = !may(action);
-  }
+  const status = conditions().get("status");
+  offer("disable", may("update") && !["disabled", "revoked"].includes(status));
+  offer("revoke", may("delete") && status !== "revoked");
+  offer("remove", may("delete"));
+}
+
+function offer(change, yes) {
+  find(`[data-change=${change}]`).hidden = !yes;
 }
 
 function empty() {

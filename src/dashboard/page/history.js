@@ -23,7 +23,7 @@ async function load() {
     const page = await call("GET", keyPath(state.chosen.id, `/events?${query}`));
     next = page.next;
     find("#events").append(...page.events.map(draw));
-    if (!find("#events").hasChildNodes()) find("#events").append(make("li", {}, "No events are kept."));
+    if (!find("#events").hasChildNodes()) find("#events").append(make("li", {}, "No events."));
   } finally {
     find("#history-loading").hidden = true;
     find("#more-events").hidden = !next;
@@ -34,7 +34,7 @@ function draw(event) {
   const kind = make("strong", { className: "kind" }, event.kind);
   kind.dataset.kind = event.kind;
   const head = make("p", {}, kind, " ", by(event.author), ", ", time(event.at, MINUTE));
-  const details = [event.reason, ...changes(event)].filter(Boolean);
+  const details = [event.leak ? "" : event.reason, ...changes(event)].filter(Boolean);
   const from = event.address ? [make("small", {}, `from ${event.address}`)] : [];
   return make("li", {}, head, ...details.map((text) => make("small", {}, text)), ...leakOf(event), ...from);
 }
@@ -45,8 +45,20 @@ function changes({ kind, before, after }) {
   const isNew = kind === "issued" || kind === "imported";
   const hidden = ["reason", "replaced_by", "meter", ...(isNew ? ["status"] : [])];
   const fields = [...new Set([...Object.keys(before), ...Object.keys(after)])].filter((field) => !hidden.includes(field));
-  const change = (field) => (isNew ? text(after[field]) : `${text(before[field])} → ${text(after[field])}`);
+  const change = (field) => {
+    if (isNew) return text(after[field]);
+    if (field === "permissions") return difference(before.permissions, after.permissions);
+    return `${text(before[field])} → ${text(after[field])}`;
+  };
   return fields.map((field) => `${field.replaceAll("_", " ")}: ${change(field)}`);
+}
+
+function difference(before, after) {
+  const list = (permissions) => Object.entries(permissions ?? {}).flatMap(([name, actions]) => actions.map((action) => `${name}: ${action}`));
+  const [was, is] = [list(before), list(after)];
+  const added = is.filter((permission) => !was.includes(permission));
+  const removed = was.filter((permission) => !is.includes(permission));
+  return [...added.map((permission) => `+ ${permission}`), ...removed.map((permission) => `− ${permission}`)].join(" · ");
 }
 
 function text(value) {

@@ -7,9 +7,9 @@ import { onSubmit, open, run, say } from "./parts.js";
 import { conditions } from "./search.js";
 
 const CHANGES = {
-  revoke: ["Revoke", "Revoked", "They stop working at once and cannot be restored."],
-  disable: ["Disable", "Disabled", "They stop working at once, until they are enabled again."],
-  remove: ["Remove", "Removed", "They stop working at once, and their records are deleted."],
+  revoke: ["Revoke", "Revoked", "Each key stops working at once and cannot be restored."],
+  disable: ["Disable", "Disabled", "Each key stops working at once, until it is enabled again."],
+  remove: ["Remove", "Removed", "Each key stops working at once, and its record is deleted."],
 };
 const NAMED = 5;
 const dialog = find("#many");

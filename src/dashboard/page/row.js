@@ -2,10 +2,10 @@
 
 import { DAY, MINUTE, find, findAll, make, time } from "./dom.js";
 import { connect } from "./menu.js";
-import { by, lastFour, may, state, title } from "./state.js";
+import { by, lastFour, may, owner, state, title } from "./state.js";
 
 const A_DAY = 86_400_000;
-const SOON = 14 * A_DAY;
+const SOON = 14;
 
 export function drawKey(key) {
   const row = find(`#rows [data-key-id="${CSS.escape(key.id)}"]`) ?? newRow();
@@ -15,7 +15,7 @@ export function drawKey(key) {
   put(".last-four", lastFour(key) ?? "–");
   find(".own", row).hidden = key.id !== state.session.key_id;
   put(".created", ...(key.created_at ? ["created ", time(key.created_at, DAY), ` ${by(key.created_by)}`] : []));
-  put(".owner", key.owner ?? "–");
+  put(".owner", owner(key) ?? "–");
   put(".type", key.type === "user" ? "user key" : "");
   put(".granted", ...summary(key.permissions));
   put(".roles", key.roles.length > 0 ? `roles: ${key.roles.join(", ")}` : "");
@@ -77,14 +77,18 @@ function mark(row, key) {
   const leak = state.leaks.get(key.id);
   find(".leaked", row).hidden = !leak;
   find(".leak", row).replaceChildren(...(leak ? ["found in public ", time(leak.at, DAY), `: ${leak.source}`] : []));
-  const left = new Date(key.expires_at ?? NaN) - Date.now();
-  const soon = key.status === "active" && left < SOON;
+  const days = key.status === "active" && key.expires_at ? daysUntil(key.expires_at) : Infinity;
+  const soon = days <= SOON;
   find(".soon", row).hidden = !soon;
-  find(".soon", row).textContent = soon ? `Ends ${inDays(left)}` : "";
+  find(".soon", row).textContent = soon ? `Expires ${inDays(days)}` : "";
 }
 
-function inDays(left) {
-  const days = Math.floor(left / A_DAY);
+// Counts days of the calendar, in the local time zone, as the date beside the mark does.
+const daysUntil = (instant) => Math.round((midnight(instant) - midnight(Date.now())) / A_DAY);
+
+const midnight = (instant) => new Date(instant).setHours(0, 0, 0, 0);
+
+function inDays(days) {
   if (days < 1) return "today";
   return days === 1 ? "tomorrow" : `in ${days} days`;
 }

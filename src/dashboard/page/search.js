@@ -3,6 +3,7 @@
 import { call } from "./api.js";
 import { find } from "./dom.js";
 import { onSubmit } from "./parts.js";
+import { owner } from "./state.js";
 
 const MONTH = 30 * 86_400_000;
 
@@ -55,8 +56,8 @@ async function findByText() {
 }
 
 function described(key) {
-  const owner = key.owner ? `, of ${key.owner}` : "";
-  return `${key.name ?? "An unnamed key"}${owner}: ${key.status}. Its id is ${key.id}.`;
+  const by = key.owner ? ` (${owner(key)})` : "";
+  return `${key.name ?? "An unnamed key"}${by}: ${key.status.replaceAll("_", " ")}. Its id is ${key.id}.`;
 }
 
 onSubmit(find("#find-form"), findByText);

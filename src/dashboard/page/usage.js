@@ -1,5 +1,5 @@
 // A sparkline of the last 30 days for each key: requests that passed, and those that were rejected.
-// Under it stands what is left of the limits of the key.
+// Below it is what is left of the limits of the key.
 
 import { call, keyPath } from "./api.js";
 import { balance } from "./credits.js";
@@ -7,7 +7,9 @@ import { MINUTE, find, make, time } from "./dom.js";
 
 const WIDTH = 120;
 const HEIGHT = 24;
+const A_DAY = 86_400; // seconds
 const DAY = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeZone: "UTC" });
+const HOUR = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
 
 function svg(name, attributes, ...children) {
   const element = document.createElementNS("http://www.w3.org/2000/svg", name);
@@ -25,7 +27,7 @@ function words({ days, total }) {
   return `Requests in 30 days: ${total.accepted} accepted, ${rejected(total)} rejected; ${most}`;
 }
 
-// One bar a day. The rejected requests stand on the accepted ones.
+// One bar a day. The rejected requests are above the accepted ones.
 function bars(days) {
   const step = WIDTH / days.length;
   const scale = HEIGHT / Math.max(1, ...days.map(all));
@@ -67,7 +69,7 @@ function left(limits) {
     if (limit.balance) return balance(limit);
     const { name, remaining, most, full_after } = limit;
     const numbers = `${name}: ${remaining.toLocaleString()} of ${most.toLocaleString()} left`;
-    return make("li", {}, numbers, ...(remaining < most && full_after > 60 ? [", full at ", time(after(full_after), MINUTE)] : []));
+    return make("li", {}, numbers, ...(remaining < most && full_after > 60 ? [", full at ", time(after(full_after), full_after < A_DAY ? HOUR : MINUTE)] : []));
   });
   return make("ul", { className: "left", role: "list", ariaLabel: "What is left of the limits" }, ...lines);
 }

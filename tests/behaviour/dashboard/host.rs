@@ -94,13 +94,13 @@ async fn own_keys_only_and_administrators_narrow_the_actors_of_the_application()
     let bob = issue(&manager, "bob", everything()).await;
     let line = format!("GET /manage/keys/{}", id(&bob));
     let session = async |parts: Parts| user_of(&parts).map(actor_of);
-    let confined: Router = manager.dashboard().signed_in(session).own_keys_only().router().unwrap();
+    let confined: Router = manager.dashboard().sign_in_with_session(session).own_keys_only().router().unwrap();
     assert_eq!(status(&confined, &line, &[ADMIN]).await, 404);
     let is_bob = |actor: &Actor| actor.owner() == Some(&Owner::User("bob".into()));
-    let named: Router = manager.dashboard().signed_in(session).administrators(is_bob).router().unwrap();
+    let named: Router = manager.dashboard().sign_in_with_session(session).administrators(is_bob).router().unwrap();
     assert_eq!(status(&named, &line, &[ADMIN]).await, 404, "it is not bob");
     let is_admin = |_: &Actor| true;
-    let named: Router = manager.dashboard().signed_in(session).administrators(is_admin).router().unwrap();
+    let named: Router = manager.dashboard().sign_in_with_session(session).administrators(is_admin).router().unwrap();
     assert_eq!(status(&named, &line, &[ADMIN]).await, 200);
     assert_eq!(status(&named, &line, &[ALICE]).await, 404, "the actor of the application stays confined");
 }
@@ -113,7 +113,7 @@ async fn an_actor_without_permissions_sees_and_changes_nothing() {
         let nothing = Permissions::new().grant("links", "read");
         Some(Actor::trusted(Owner::User("bob".into()), nothing).in_organization("acme"))
     };
-    let app: Router = manager.dashboard().signed_in(session).router().unwrap();
+    let app: Router = manager.dashboard().sign_in_with_session(session).router().unwrap();
     let shown = call(&app, "GET /manage/session", &[], "").await;
     assert_eq!((shown.status, &shown.json["may"]), (200, &json!([])));
     for line in ["GET /manage/keys", "POST /manage/keys", "GET /manage/keys/events", "POST /manage/keys/find"] {
@@ -126,7 +126,7 @@ async fn an_actor_without_permissions_sees_and_changes_nothing() {
         let actor = other.clone().in_environment("a").in_environment("b");
         async move { Some(actor) }
     };
-    let app: Router = manager.dashboard().signed_in(contradict).router().unwrap();
+    let app: Router = manager.dashboard().sign_in_with_session(contradict).router().unwrap();
     assert_eq!(status(&app, "GET /manage/keys", &[]).await, 403);
 }
 
@@ -134,15 +134,16 @@ async fn an_actor_without_permissions_sees_and_changes_nothing() {
 async fn a_session_that_cannot_be_read_is_503() {
     let manager = manager();
     let dashboard = || manager.dashboard();
-    let failing: Router = dashboard().signed_in(async |_| Err::<Option<Actor>, _>("is down")).router().unwrap();
-    let panicking: Router = dashboard().signed_in(panics).router().unwrap();
+    let failing: Router =
+        dashboard().sign_in_with_session(async |_| Err::<Option<Actor>, _>("is down")).router().unwrap();
+    let panicking: Router = dashboard().sign_in_with_session(panics).router().unwrap();
     let panicking_later: Router =
-        dashboard().signed_in(async |_| -> Option<Actor> { panic!("later") }).router().unwrap();
+        dashboard().sign_in_with_session(async |_| -> Option<Actor> { panic!("later") }).router().unwrap();
     let slow = async |_| {
         tokio::time::sleep(Duration::from_secs(6)).await;
         Some(actor_of("admin".into()))
     };
-    let slow: Router = dashboard().signed_in(slow).router().unwrap();
+    let slow: Router = dashboard().sign_in_with_session(slow).router().unwrap();
     for (name, app) in [("failing", failing), ("panicking", panicking), ("later", panicking_later), ("slow", slow)] {
         for line in ["GET /manage/session", "GET /manage/keys", "POST /manage/keys"] {
             let answer = call(&app, line, &[], "{}").await;
@@ -189,14 +190,14 @@ async fn other_sites_can_neither_change_nor_sign_in() {
 async fn a_session_is_an_option_or_a_result_of_one() {
     let manager = manager();
     let user = || Some(actor_of("alice".into()));
-    let option = manager.dashboard().signed_in(move |_| async move { user() });
-    let never = manager.dashboard().signed_in(move |_| async move { Ok::<_, Infallible>(user()) });
+    let option = manager.dashboard().sign_in_with_session(move |_| async move { user() });
+    let never = manager.dashboard().sign_in_with_session(move |_| async move { Ok::<_, Infallible>(user()) });
     let boxed = manager
         .dashboard()
-        .signed_in(move |_| async move { Ok::<_, Box<dyn std::error::Error + Send + Sync>>(user()) });
+        .sign_in_with_session(move |_| async move { Ok::<_, Box<dyn std::error::Error + Send + Sync>>(user()) });
     let of_a_key = |manager: KeyManager| async move { manager.actor(&"none".into()).await };
     let managers = manager.clone();
-    let key = manager.dashboard().signed_in(move |_| of_a_key(managers.clone()));
+    let key = manager.dashboard().sign_in_with_session(move |_| of_a_key(managers.clone()));
     for (page, expected) in [(option, 200), (never, 200), (boxed, 200), (key, 401)] {
         assert_eq!(status(&page.router().unwrap(), "GET /manage/session", &[]).await, expected);
     }
@@ -209,7 +210,7 @@ async fn the_closure_reads_what_outer_layers_have_put_into_the_request() {
     let manager = manager();
     let session =
         async |parts: Parts| parts.extensions.get::<Session>().map(|Session(user)| actor_of((*user).to_owned()));
-    let page: Router = manager.dashboard().signed_in(session).router_at("/keys").unwrap();
+    let page: Router = manager.dashboard().sign_in_with_session(session).router_at("/keys").unwrap();
     assert_eq!(status(&page, "GET /keys/manage/session", &[]).await, 401);
     let app = page.layer(axum::Extension(Session("alice")));
     assert_eq!(call(&app, "GET /keys/manage/session", &[], "").await.json["owner"], "alice");

@@ -18,7 +18,7 @@ async fn the_page_finds_its_files_under_any_path_with_and_without_a_slash() {
     #[derive(Clone)]
     struct AppState;
     let manager = manager();
-    let dashboard = || manager.dashboard().signed_in(async |_| None);
+    let dashboard = || manager.dashboard().sign_in_with_session(async |_| None);
     for (path, app) in [
         ("/", dashboard().router().unwrap()),
         ("/keys", hosted(&manager)),
@@ -48,7 +48,7 @@ async fn the_page_finds_its_files_under_any_path_with_and_without_a_slash() {
 
 #[tokio::test]
 async fn a_path_is_no_markup_in_the_page() {
-    let page = manager().dashboard().signed_in(async |_| None).router().unwrap();
+    let page = manager().dashboard().sign_in_with_session(async |_| None).router().unwrap();
     let app: Router = Router::new().nest("/{name}", page);
     // `http` accepts these characters in a path, though no browser sends them.
     for path in ["/\"onload=alert(1)", "/'a'", "/a\"b"] {
@@ -63,7 +63,8 @@ async fn a_path_is_no_markup_in_the_page() {
 #[tokio::test]
 async fn the_title_and_the_link_are_no_markup_and_are_not_filled_in_twice() {
     let harmful = "</title><script>\"'& {{sign-in-link}} {{base}}";
-    let page = manager().dashboard().signed_in(async |_| None).title(harmful).sign_in_link("/login?a=\"b\"&c='d'");
+    let page =
+        manager().dashboard().sign_in_with_session(async |_| None).title(harmful).sign_in_link("/login?a=\"b\"&c='d'");
     let text = call(&page.router().unwrap(), "GET /", &[], "").await.text;
     let title = "</title>".len() + text.find("<title>").unwrap();
     assert!(
@@ -127,7 +128,12 @@ async fn every_response_has_the_security_headers_and_no_script_is_inline() {
 
 #[tokio::test]
 async fn the_style_sheet_of_the_application_comes_last() {
-    let page = manager().dashboard().signed_in(async |_| None).stylesheet(":root { --accent: red }").router().unwrap();
+    let page = manager()
+        .dashboard()
+        .sign_in_with_session(async |_| None)
+        .stylesheet(":root { --accent: red }")
+        .router()
+        .unwrap();
     let text = call(&page, "GET /", &[], "").await.text;
     assert!(text.find("style.css").unwrap() < text.find("theme.css").unwrap());
     let theme = call(&page, "GET /theme.css", &[], "").await;
@@ -139,7 +145,7 @@ async fn the_style_sheet_of_the_application_comes_last() {
 
 #[tokio::test]
 async fn the_router_merges_with_other_routes_and_fallbacks() {
-    let page = manager().dashboard().signed_in(async |_| None).router().unwrap();
+    let page = manager().dashboard().sign_in_with_session(async |_| None).router().unwrap();
     let app = Router::new().route("/other", get("other")).merge(page).fallback(async || "mine");
     assert_eq!(call(&app, "GET /other", &[], "").await.text, "other");
     assert_eq!(call(&app, "GET /nothing", &[], "").await.text, "mine");

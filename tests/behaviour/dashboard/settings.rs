@@ -13,21 +13,21 @@ fn error(page: DashboardBuilder) -> String {
 fn a_sign_in_that_is_missing_or_set_twice_is_an_error() {
     let manager = manager();
     let auth = manager.layer().build().unwrap();
-    let both = manager.dashboard().sign_in_with_keys(&auth).signed_in(async |_| None);
-    assert_eq!(error(both), "dashboard: signed_in: call either it or sign_in_with_keys");
-    assert_eq!(error(manager.dashboard()), "dashboard: signed_in: call it or sign_in_with_keys");
+    let both = manager.dashboard().sign_in_with_keys(&auth).sign_in_with_session(async |_| None);
+    assert_eq!(error(both), "dashboard: sign-in: call only one of `sign_in_with_session` and `sign_in_with_keys`");
+    assert_eq!(error(manager.dashboard()), "dashboard: sign-in: call `sign_in_with_session` or `sign_in_with_keys`");
     for scheme in [Scheme::cookie("key"), Scheme::query("key"), Scheme::basic()] {
         let auth = manager.layer().schemes([scheme]).build().unwrap();
         let page = manager.dashboard().sign_in_with_keys(&auth);
         assert_eq!(error(page), "dashboard: sign_in_with_keys: let the layer accept keys in a header");
     }
-    assert!(matches!(manager.dashboard().router_at::<()>("/keys"), Err(ConfigError::Dashboard("signed_in", _))));
+    assert!(matches!(manager.dashboard().router_at::<()>("/keys"), Err(ConfigError::Dashboard("sign-in", _))));
 }
 
 #[tokio::test]
 async fn a_link_is_a_path_or_a_web_address() {
     let manager = manager();
-    let page = |link: &str| manager.dashboard().signed_in(async |_| None).sign_in_link(link);
+    let page = |link: &str| manager.dashboard().sign_in_with_session(async |_| None).sign_in_link(link);
     for link in ["javascript:alert(1)", "login", "//evil.example", "/\\evil.example", "data:text/html,x", "", "/a\nb"] {
         assert_eq!(error(page(link)), "dashboard: sign_in_link: begin it with /, https:// or http://", "{link}");
     }
@@ -35,7 +35,7 @@ async fn a_link_is_a_path_or_a_web_address() {
         let app: Router = page(link).router().unwrap();
         assert!(call(&app, "GET /", &[], "").await.text.contains(&format!("href=\"{link}\"")));
     }
-    let without: Router = manager.dashboard().signed_in(async |_| None).router().unwrap();
+    let without: Router = manager.dashboard().sign_in_with_session(async |_| None).router().unwrap();
     assert!(call(&without, "GET /", &[], "").await.text.contains("href=\"\""), "the page hides the link");
 }
 

@@ -55,7 +55,8 @@ async fn serve(user: &'static str, manager: &KeyManager, is_down: Arc<AtomicBool
         let is_down = is_down.load(Ordering::Relaxed);
         async move { if is_down { Err("the session store is down") } else { Ok(user_of(&parts).map(|user| actor(&user))) } }
     };
-    let page = manager.dashboard().signed_in(session).sign_in_link("/login").title(format!("Acme {HARMFUL}"));
+    let page =
+        manager.dashboard().sign_in_with_session(session).sign_in_link("/login").title(format!("Acme {HARMFUL}"));
     let page = page.stylesheet(":root { --accent: light-dark(#a3195b, #ff9ec8); --radius: 2px }");
     let app = Router::new()
         .route("/login", get(sign_in))
@@ -214,7 +215,7 @@ async fn walk_as_administrator(page: Page, manager: KeyManager, _: Arc<AtomicBoo
     page.click("#find summary").await;
     page.fill("#find-text", &key).await;
     page.click("#find-button").await;
-    page.see(Locator::XPath("//*[@id = 'found' and contains(., 'of bob, of bob: active.')]")).await;
+    page.see(Locator::XPath("//*[@id = 'found' and contains(., 'of bob (bob): active.')]")).await;
     page.photograph("host-administrator").await;
     page.act("revoke", &key).await;
     page.click("#confirm-yes").await;

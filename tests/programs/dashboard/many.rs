@@ -106,6 +106,7 @@ async fn revoke_what_was_seen(page: &Page) {
 async fn remove(page: &Page) {
     page.click("#search-status option[value=revoked]").await;
     see_rows(page, 8).await;
+    page.see(Locator::Css("[data-change='disable'][hidden] ~ [data-change='revoke'][hidden]")).await;
     ask(page, "remove").await;
     page.see_text("#many-title", "Remove 8 keys?").await;
     page.fill("#many-reason", "old").await;

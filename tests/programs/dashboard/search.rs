@@ -38,7 +38,9 @@ async fn walk(mut page: Page, admin: String) -> String {
     see_rows(&page, 0).await;
 
     page.click("#find summary").await;
-    for (text, expected) in [(key.as_str(), "<b>ci</b>, of Bot: active."), ("acme_unknown", "There is no such key.")] {
+    for (text, expected) in
+        [(key.as_str(), "<b>ci</b> (Service account): active."), ("acme_unknown", "There is no such key.")]
+    {
         page.fill("#find-text", text).await;
         page.click("#find-button").await;
         page.see(Locator::XPath(&format!("//*[@id = 'found' and contains(., '{expected}')]"))).await;

@@ -104,7 +104,7 @@ async fn edit_the_end(page: &Page, key: &str) {
     page.click("#edit-yes").await;
     page.settle().await;
     let row = page.row(key).await;
-    assert!(row.contains("Ends in ") && row.contains("until ") && !row.contains("not used"), "{row}");
+    assert!(row.contains("Expires in ") && row.contains("until ") && !row.contains("not used"), "{row}");
     page.act("edit", key).await;
     page.script("document.querySelector('#edit-expires').value = ''").await;
     page.click("#edit-yes").await;
