@@ -113,7 +113,7 @@ impl Default for ServeConfig {
 // === impl GatewayProtocol ===
 
 impl GatewayProtocol {
-    /// Returns the options of curl that name the original request; `None` where the path itself does.
+    /// Returns the options of curl that name the original request; `None` where its path does.
     pub(crate) fn original_request(self, method: &str, uri: &str) -> Option<String> {
         match self {
             Self::Nginx => Some(format!("-H 'X-Original-Method: {method}' -H 'X-Original-URI: {uri}'")),

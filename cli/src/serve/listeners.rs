@@ -54,7 +54,8 @@ impl Listeners {
         self.0.iter().map(|listener| (listener.what, format!("http://{}", listener.address)))
     }
 
-    /// Serves until a signal, and then until all connections have ended, for at most `shutdown_timeout`.
+    /// Serves until a signal, and then until all connections have ended, for at most
+    /// `shutdown_timeout`.
     pub(super) async fn serve(self, shutdown_timeout: Duration) {
         let connections = descriptors::connections(self.0.len());
         let mut serving = JoinSet::new();

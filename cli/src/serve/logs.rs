@@ -7,8 +7,8 @@ use crate::exit::Failure;
 
 /// Writes events of `info` and above, as text or as JSON.
 ///
-/// A thread writes them. If nothing reads the standard error, lines are dropped: requests do not wait
-/// for a log. The log ends with the guard.
+/// A thread writes them. If nothing reads the standard error, lines are dropped: requests do not
+/// wait for a log. The log ends with the guard.
 pub(super) fn install(as_json: bool) -> Result<WorkerGuard, Failure> {
     let (writer, guard) = tracing_appender::non_blocking(std::io::stderr());
     let builder = tracing_subscriber::fmt()

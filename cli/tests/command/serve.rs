@@ -259,7 +259,7 @@ fn slow_clients_of_one_address_do_not_stop_another() {
     command.env("DATABASE_URL", &world.url).current_dir(world.folder.path());
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let serve = Running::spawn(&world, command, 3);
-    let slow: Vec<_> = (0..200).map(|_| serve.connect("public")).collect();
+    let slow: Vec<_> = (0..100).map(|_| serve.connect("public")).collect();
     for mut stream in &slow {
         let _ = stream.write_all(b"GET /keys HTTP/1.1\r\nhost:");
     }

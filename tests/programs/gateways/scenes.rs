@@ -120,6 +120,13 @@ async fn forged_identity(setup: &Setup) {
         let response = setup.connect().await.get("/links/7", &forged).await;
         assert!(!response.body.contains("root"), "{name} {response:?}");
     }
+    // `Connection` names headers of this hop (RFC 9110 §7.6.1). It must not remove the identity.
+    let dropped = [("X-API-Key", LIVE), ("Connection", "close, X-Auth-Owner, X-Auth-Key-Id, X-Auth-Organization")];
+    let response = setup.connect().await.get("/links/7", &dropped).await;
+    if response.status == 200 {
+        assert_eq!(response.got("X-Auth-Owner"), ["user:alice"], "{response:?}");
+        assert_eq!(response.got("X-Auth-Key-Id"), ["live"], "{response:?}");
+    }
 }
 
 /// The key service is asked about the request that the service would get.
