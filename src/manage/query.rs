@@ -62,7 +62,8 @@ impl KeyManager {
     /// The bounds of the actor narrow the filter. The list always has the organization of the
     /// actor, unless the actor is [across organizations](Actor::across_organizations). It has the
     /// actor's environment if the actor is confined to one, and the actor's owner if the actor is
-    /// confined to its own keys. A filter for another one matches nothing. A limit of 0 counts as 1.
+    /// confined to its own keys. A filter for another one matches nothing. A limit of 0 counts as
+    /// 1.
     ///
     /// # Errors
     ///

@@ -10,7 +10,7 @@ use std::{
 
 use tower_api_key::{
     Author, KeyHasher, KeyRecord, KeyRegistry, Owner, Permissions, Status,
-    manage::{Actor, ManageError, NewKey},
+    manage::{Actor, ManageError, NewKey, Rotation},
     store::{KeyFilter, KeyOrder, OwnerKind},
 };
 
@@ -50,7 +50,10 @@ async fn a_search_stays_in_the_bounds_of_its_actor() {
     let here = || KeyFilter::default().name_contains("DEP");
     for (actor, filter, expected) in [
         (admin(), here(), &["k2", "k1"][..]),
-        (admin(), KeyFilter::organization("globex"), &["k2", "k1"]),
+        (admin(), KeyFilter::organization("globex"), &[]),
+        (admin().in_environment("live"), here().environment("test"), &[]),
+        (own.clone(), here().owner(Owner::User("bob".into())), &[]),
+        (own.clone(), here().owner(Owner::User("alice".into())), &["k1"]),
         (admin().in_environment("live"), here().ordered(KeyOrder::Expiry), &["k1"]),
         (own.clone(), here().ordered(KeyOrder::Name), &["k1"]),
         (own.clone().across_organizations(), everywhere(), &["k3", "k1"]),
@@ -63,11 +66,15 @@ async fn a_search_stays_in_the_bounds_of_its_actor() {
         let page = manager.list(&actor, filter.clone()).await.unwrap();
         assert_eq!(ids(&page.records), expected, "{filter:?}");
     }
-    for actor in [admin(), own] {
+    for actor in [admin(), own.clone()] {
         let refused = manager.list(&actor, everywhere()).await.unwrap_err();
         assert!(matches!(refused, ManageError::TrustedActorRequired), "{refused}");
         assert_eq!(refused.status(), 403);
     }
+    // A filter for another owner replaces no key of one's own.
+    let others = here().owner(Owner::User("bob".into()));
+    let mut replaced = manager.replace_all(&own, others, Rotation::grace_period(HOUR)).await.unwrap();
+    assert!(replaced.next().await.is_none());
     assert_eq!(manager.get(&operator(), "k3").await.unwrap().organization(), Some("globex"));
     assert_eq!(manager.get(&admin(), "k3").await.unwrap_err().status(), 404);
 }

@@ -61,9 +61,9 @@ impl Actor {
         Ok(filter)
     }
 
-    /// Returns whether the filter names an organization, an environment or an owner that the actor
-    /// is confined away from. Such a list is empty: with the actor's own instead, a change of all its
-    /// keys would change others than it names.
+    /// Returns whether the filter names an organization, an environment or an owner outside of the
+    /// actor's bounds. Such a list is empty: with the actor's own instead, a change of all keys in
+    /// it would change other keys than it names.
     pub(in crate::manage) fn is_outside(&self, filter: &KeyFilter) -> bool {
         let differs = |asked: Option<&str>, own: Option<&str>| asked.is_some_and(|asked| own != Some(asked));
         let is_confined = !self.is_across_organizations();
