@@ -172,7 +172,10 @@ fn a_wrong_configuration_is_an_error_with_its_line() {
         ("[serve]\ntrusted_proxies = [\"10.0.0.0/99\"]", "serve.toml:2: "),
         ("[[serve.routes]]\npath = \"/a\"", "serve.toml:1: set either `resource`"),
         ("[[serve.routes]]\npath = \"/a\"\naccess = \"any\"", "serve.toml:3: unknown variant: expected"),
-        ("[serve.gateway]\nlisten = \"127.0.0.1:0\"\nkind = \"haproxy\"", "serve.toml:3: unknown variant: expected one of"),
+        (
+            "[serve.gateway]\nlisten = \"127.0.0.1:0\"\nkind = \"haproxy\"",
+            "serve.toml:3: unknown variant: expected one of",
+        ),
         ("[serve.gateway]\nlisten = \"127.0.0.1:0\"\nkind = \"nginx\"", "add [[serve.routes]]"),
         ("[limits.plans.a]\nb = { rate = \"10/day\" }", "serve.toml:2: a rate is per second, minute or hour"),
         ("[limits.plans.a]\nb = { quota = \"many\" }", "serve.toml:2: expected a number and a period"),
@@ -334,7 +337,8 @@ fn an_address_in_use_is_named() {
     let world = World::sqlite();
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = taken.local_addr().unwrap();
-    let config = world.file("serve.toml", format!("[serve]\nlisten = \"{address}\"\n[serve.management]\npath = \"/keys\""));
+    let config =
+        world.file("serve.toml", format!("[serve]\nlisten = \"{address}\"\n[serve.management]\npath = \"/keys\""));
     let refused = world.fails(1, &["serve", "--config", &config], "");
     assert!(refused.contains(&format!("cannot listen on {address} (public): ")), "{refused}");
 }
