@@ -19,13 +19,9 @@ pub struct Browser {
 
 impl Browser {
     pub async fn start() -> Self {
-        let mut command = Command::new("chromedriver");
-        let driver = command.arg("--port=0").stdout(Stdio::piped()).spawn();
-        let mut driver = driver.expect("chromedriver is not installed");
-        let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines().map(Result::unwrap);
-        let port =
-            lines.find_map(|line| Some(line.split_once("successfully on port ")?.1.trim_end_matches('.').to_owned()));
-        let driver_url = format!("http://127.0.0.1:{}", port.expect("chromedriver has no port"));
+        // The driver takes one free port for IPv4 and for IPv6. Another program may take it in between.
+        let (driver, port) = (0..5).find_map(|_| start_driver()).expect("chromedriver has no port");
+        let driver_url = format!("http://127.0.0.1:{port}");
         let arguments = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"];
         let capabilities = json!({ "goog:chromeOptions": { "args": arguments } });
         let mut builder = ClientBuilder::new(HttpConnector::new());
@@ -33,6 +29,19 @@ impl Browser {
             builder.capabilities(capabilities.as_object().unwrap().clone()).connect(&driver_url).await.unwrap();
         Self { client, driver, driver_url }
     }
+}
+
+/// Returns `None` if the driver has ended without a port.
+fn start_driver() -> Option<(Child, String)> {
+    let driver = Command::new("chromedriver").arg("--port=0").stdout(Stdio::piped()).spawn();
+    let mut driver = driver.expect("chromedriver is not installed");
+    let mut lines = BufReader::new(driver.stdout.take().unwrap()).lines().map(Result::unwrap);
+    let port =
+        lines.find_map(|line| Some(line.split_once("successfully on port ")?.1.trim_end_matches('.').to_owned()));
+    if port.is_none() {
+        driver.wait().unwrap();
+    }
+    Some((driver, port?))
 }
 
 impl Drop for Browser {
