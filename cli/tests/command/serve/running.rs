@@ -3,8 +3,10 @@
 use std::{
     fmt::Write as _,
     io::{BufRead, BufReader, Read, Write},
+    mem,
     net::TcpStream,
     process::{Child, ChildStderr, ChildStdout, Command},
+    time::Duration,
 };
 
 use crate::support::{Run, World, signal};
@@ -71,7 +73,10 @@ impl Running {
     }
 
     pub(crate) fn connect(&self, what: &str) -> TcpStream {
-        TcpStream::connect(self.address(what)).unwrap()
+        let stream = TcpStream::connect(self.address(what)).unwrap();
+        // Less than the service gives a slow client.
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream
     }
 
     /// Sends the head of a request.
@@ -105,12 +110,20 @@ impl Running {
         self.err.read_to_string(&mut self.log).unwrap();
         let code = self.child.wait().unwrap().code().expect("ended by a signal");
         assert!(!self.log.contains("panicked"), "{}", self.log);
-        Run { code, out, err: self.log }
+        Run { code, out, err: mem::take(&mut self.log) }
     }
 
     pub(crate) fn stop(self) -> Run {
         self.signal("TERM");
         self.end()
+    }
+}
+
+/// A test that fails leaves no process.
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
