@@ -22,7 +22,8 @@ impl Operator {
     /// The operator with this name. The default is the user of the operating system, or `operator`.
     pub(crate) fn new(name: Option<String>) -> Result<Self, Failure> {
         let from_system = || {
-            ["SUDO_USER", "USER", "LOGNAME"].iter().find_map(|name| env::var(name).ok()).filter(|name| is_name(name))
+            let names = ["SUDO_USER", "USER", "LOGNAME"];
+            names.iter().find_map(|name| env::var(name).ok().filter(|name| is_name(name)))
         };
         let name = match name {
             Some(name) if is_name(&name) => name,

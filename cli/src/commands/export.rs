@@ -2,11 +2,12 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Write},
+    io::{self, IsTerminal, Write},
     path::{Path, PathBuf},
 };
 
 use clap::Args as ClapArgs;
+use indicatif::ProgressBar;
 use tower_api_key::store::{KeyFilter, KeyOrder};
 
 use crate::{
@@ -66,7 +67,9 @@ async fn write(args: &Args, session: &Session, out: impl Write) -> Result<u64, F
     let filter = args.organization.as_ref().map_or_else(KeyFilter::all_organizations, KeyFilter::organization);
     let mut filter = filter.with_revoked().ordered(KeyOrder::Oldest).limit(PAGE);
     let actor = session.operator.actor(None);
-    let bar = progress::bar("exported", None);
+    // Not between the keys, on one terminal.
+    let is_apart = args.output.is_some() || !io::stdout().is_terminal();
+    let bar = if is_apart { progress::bar("exported", None) } else { ProgressBar::hidden() };
     let mut count = 0;
     loop {
         let page = session.manager.list(&actor, filter.clone()).await?;

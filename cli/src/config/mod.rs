@@ -20,7 +20,7 @@ pub(crate) use database::DatabaseConfig;
 pub(crate) use keys::KeysConfig;
 pub(crate) use limits::LimitsConfig;
 pub(crate) use roles::RolesConfig;
-pub(crate) use serve::{DashboardConfig, GatewayConfig, ServeConfig};
+pub(crate) use serve::{DashboardConfig, GatewayConfig, GatewayProtocol, ServeConfig};
 pub(crate) use table::{RouteTable, TableFile};
 
 use crate::exit::Failure;

@@ -113,17 +113,6 @@ impl Default for ServeConfig {
 // === impl GatewayProtocol ===
 
 impl GatewayProtocol {
-    /// Returns the options of curl that name the original request; `None` where its path does.
-    pub(crate) fn original_request(self, method: &str, uri: &str) -> Option<String> {
-        match self {
-            Self::Nginx => Some(format!("-H 'X-Original-Method: {method}' -H 'X-Original-URI: {uri}'")),
-            Self::Traefik | Self::Caddy | Self::Apisix => {
-                Some(format!("-H 'X-Forwarded-Method: {method}' -H 'X-Forwarded-Uri: {uri}'"))
-            }
-            Self::Envoy | Self::EnvoyGrpc => None,
-        }
-    }
-
     /// Returns the gateway that asks over HTTP; `None` for gRPC.
     pub(crate) fn over_http(self) -> Option<GatewayKind> {
         Some(match self {

@@ -9,7 +9,7 @@ use tower_api_key::{
 use super::{listeners::Listeners, service::Service};
 use crate::{
     args::Global,
-    config::{self, Config},
+    config::{self, Config, GatewayProtocol},
     database::Address,
     exit::Failure,
     interrupt, output,
@@ -74,15 +74,27 @@ impl Demo {
                 "  printf 'X-API-Key: %s' \"$KEY\" | curl -H @- {url}{path}   # 200: the key\n  curl {url}{path}   # 401: no key"
             ));
         }
-        let headers = serve.gateway.as_ref().and_then(|gateway| gateway.kind.original_request("GET", "/links/1"));
-        if let (Some(url), Some(headers)) = (url_of("gateway"), headers) {
+        let asks = serve.gateway.as_ref().and_then(|gateway| as_a_gateway(gateway.kind));
+        if let (Some(url), Some((path, headers))) = (url_of("gateway"), asks) {
             output::note(&format!(
-                "  printf 'X-API-Key: %s' \"$KEY\" | curl -H @- {headers} {url}   # 200: what the gateway asks for GET /links/1"
+                "  printf 'X-API-Key: %s' \"$KEY\" | curl -H @- {headers}{url}{path}   # 200: what the gateway asks for GET /links/1"
             ));
         }
         if let (Some(url), Some(dashboard)) = (url_of("public"), &serve.dashboard) {
             output::note(&format!("\nOpen {url}{} and sign in with the key.", dashboard.path.as_str()));
         }
         output::note("Ctrl-C ends the demo.");
+    }
+}
+
+/// Returns the path and the options of curl that ask as the gateway does about `GET /links/1`.
+fn as_a_gateway(kind: GatewayProtocol) -> Option<(&'static str, &'static str)> {
+    match kind {
+        GatewayProtocol::Nginx => Some(("", "-H 'X-Original-Method: GET' -H 'X-Original-URI: /links/1' ")),
+        GatewayProtocol::Traefik | GatewayProtocol::Caddy | GatewayProtocol::Apisix => {
+            Some(("", "-H 'X-Forwarded-Method: GET' -H 'X-Forwarded-Uri: /links/1' "))
+        }
+        GatewayProtocol::Envoy => Some(("/links/1", "")),
+        GatewayProtocol::EnvoyGrpc => None,
     }
 }

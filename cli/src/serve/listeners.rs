@@ -120,3 +120,48 @@ async fn before_signal<T>(work: impl Future<Output = T>) -> Option<T> {
         () = interrupt::requested() => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::routing::post;
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        time::timeout,
+    };
+
+    use super::*;
+
+    /// Returns what the service sends to a client that sends this and then nothing, until it closes
+    /// the connection. The time is virtual.
+    async fn answer_until_the_end(sent: &[u8], accepts_http2: bool) -> String {
+        let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = socket.local_addr().unwrap();
+        let mut client = tokio::net::TcpStream::connect(address).await.unwrap();
+        client.write_all(sent).await.unwrap();
+        let router = Router::new().route("/", post(async |body: String| body));
+        let serving = tokio::spawn(Listener { what: "test", socket, address, router, accepts_http2 }.serve(1));
+        let mut answer = Vec::new();
+        // A connection that is reset has ended too.
+        let ended = timeout(2 * CLIENT_TIMEOUT, client.read_to_end(&mut answer)).await;
+        assert!(ended.is_ok(), "the connection is still open");
+        serving.abort();
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_sends_nothing_more_is_disconnected() {
+        let whole = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nok";
+        let half_a_body = whole.strip_suffix('k').unwrap();
+        for (sent, status) in
+            [("", None), ("POST / HTTP/1.1\r\nhost:", None), (whole, Some("200")), (half_a_body, Some("4"))]
+        {
+            let answer = answer_until_the_end(sent.as_bytes(), false).await;
+            match status {
+                Some(status) => assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{sent}: {answer}"),
+                None => assert!(!answer.starts_with("HTTP/1.1 2"), "{sent}: {answer}"),
+            }
+        }
+        // Beside HTTP/2 too, once it is known that a client speaks HTTP/1.
+        assert!(answer_until_the_end(whole.as_bytes(), true).await.starts_with("HTTP/1.1 200"));
+    }
+}

@@ -12,11 +12,8 @@ mod monitoring;
 mod routes;
 mod service;
 
-use std::io::Write;
-
-pub(crate) use demo::Demo;
-
 use crate::{args::Global, config::Config, database::Address, exit::Failure, interrupt, output};
+use demo::Demo;
 use listeners::Listeners;
 use service::Service;
 
@@ -51,7 +48,6 @@ async fn run(global: &Global, config: &Config, address: &Address, demo: Option<&
     if let Some(demo) = demo {
         demo.print_hints(&listeners);
     }
-    let _ = std::io::stderr().flush();
     listeners.serve(config.serve.shutdown_timeout).await;
     service.close().await
 }

@@ -48,12 +48,18 @@ fn why(error: &serde_json::Error, lines_before: usize) -> String {
         .iter()
         .find_map(|kind| text.starts_with(kind).then(|| text.split(", expected").next().unwrap_or(kind)));
     let what = what.map(|what| what.split(" at line").next().unwrap_or(what).to_owned());
+    let what = what.map(|what| if is_plain(&what) { what } else { "unknown field".to_owned() });
     let what = what.unwrap_or_else(|| match error.classify() {
         serde_json::error::Category::Eof => "the JSON ends too early".to_owned(),
         serde_json::error::Category::Syntax => "this is not JSON".to_owned(),
         _ => "a member has a wrong type or value".to_owned(),
     });
     format!("line {}, column {}: {what}", error.line() + lines_before, error.column())
+}
+
+/// Returns whether the text names a member as this format has them, and not a key in its place.
+fn is_plain(text: &str) -> bool {
+    text.len() <= 50 && text.bytes().all(|byte| byte.is_ascii_lowercase() || b" _`".contains(&byte))
 }
 
 #[cfg(test)]
@@ -87,6 +93,7 @@ mod tests {
             ("[{\"name\":\"a\"", "line 1, column 12: the JSON ends too early"),
             ("{\"keys\":[{\"status\":\"secret\"}]}", "line 1, column 27: a member has a wrong type or value"),
             ("secret", "line 1, column 1: this is not JSON"),
+            ("{\"51FwqftsmMDHHbJA\":1}", "line 1, column 19: unknown field"),
         ] {
             assert_eq!(entries(input.as_bytes()).unwrap_err(), expected);
         }
