@@ -37,10 +37,10 @@ impl KeyManager {
     /// Returns one page of the events of the actor's organization, newest first, even of removed
     /// keys. [`EventPage`] has an example.
     ///
-    /// The organization of the filter is ignored. An actor that is confined to an environment sees
-    /// the events of keys in that environment. With [`Actor::own_keys_only`], the actor sees the
-    /// events of its own keys until they are removed. A registry that keeps no events has empty
-    /// pages.
+    /// An actor that is confined to an environment sees the events of keys in that environment.
+    /// With [`Actor::own_keys_only`], the actor sees the events of its own keys until they are
+    /// removed. A filter for another organization, environment or owner matches nothing, as in
+    /// [`KeyManager::list`]. A registry that keeps no events has empty pages.
     ///
     /// An actor [across organizations](Actor::across_organizations) sees the events of the
     /// organization of the filter, or of all organizations if the filter has none.
@@ -90,12 +90,17 @@ impl KeyManager {
     }
 
     async fn page_of_events(&self, actor: &Actor, mut filter: EventFilter) -> Result<EventPage, ManageError> {
+        let EventFilter { organization, environment, owner, .. } = &filter;
+        let is_outside = actor.is_outside(organization.as_deref(), environment.as_deref(), owner.as_ref());
         if actor.is_across_organizations() {
             filter.all_organizations |= filter.organization.is_none();
         } else if filter.all_organizations {
             return Err(ManageError::TrustedActorRequired);
         } else {
             filter.organization = actor.organization().map(str::to_owned);
+        }
+        if is_outside {
+            return Ok(EventPage { events: Vec::new(), next: None });
         }
         filter.environment = actor.environment().map(str::to_owned).or(filter.environment);
         if actor.is_own_keys_only() {

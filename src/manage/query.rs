@@ -73,7 +73,8 @@ impl KeyManager {
         self.run_as(actor, Action::READ, WorkKind::Read, move |manager, actor| {
             let mut filter = filter.clone();
             async move {
-                let is_outside = actor.is_outside(&filter);
+                let KeyFilter { organization, environment, owner, .. } = &filter;
+                let is_outside = actor.is_outside(organization.as_deref(), environment.as_deref(), owner.as_ref());
                 filter = actor.within_organization(filter)?;
                 if is_outside {
                     return Ok(Page { records: Vec::new(), next: None });

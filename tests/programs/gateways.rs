@@ -5,7 +5,11 @@ mod client;
 mod programs;
 mod scenes;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use axum::Router;
 use tokio::net::TcpListener;
@@ -34,9 +38,13 @@ type Ports = [u16; 3];
 /// Starts a gateway with these ports.
 type Start = fn(Ports) -> Program;
 
+/// The methods and paths that the key service was asked about.
+type Asked = Arc<Mutex<Vec<String>>>;
+
 /// A key service, a gateway, and a service behind it.
 struct Setup {
     store: FaultyStore,
+    asked: Asked,
     address: SocketAddr,
     gateway: Program,
     _service: Service,
@@ -46,14 +54,15 @@ impl Setup {
     /// Starts all three. The key service answers this kind, or Envoy over gRPC.
     async fn start(kind: Option<GatewayKind>, start: impl FnOnce(Ports) -> Program) -> Self {
         let store = keys();
-        let key_service = serve(&store, kind).await;
+        let asked = Asked::default();
+        let key_service = serve(&store, kind, &asked).await;
         let service = Service::start();
         let port = free_port();
         let gateway = start([port, key_service, service.port]);
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         let is_up = async || tokio::net::TcpStream::connect(address).await.is_ok();
         until_within(Duration::from_secs(30), is_up).await;
-        Self { store, address, gateway, _service: service }
+        Self { store, asked, address, gateway, _service: service }
     }
 
     async fn connect(&self) -> Connection {
@@ -74,12 +83,14 @@ fn keys() -> FaultyStore {
 
 /// Serves the answers to a gateway at the root of an address, as `tower-api-key serve` does. Returns
 /// the port.
-async fn serve(store: &FaultyStore, kind: Option<GatewayKind>) -> u16 {
+async fn serve(store: &FaultyStore, kind: Option<GatewayKind>, asked: &Asked) -> u16 {
+    let asked = Arc::clone(asked);
     let plans = Plans::new().plan("once", [Limit::rate("once", Rate::per_hour(1).burst(1))]).plan("free", []);
     let layer = ApiKeyLayer::builder(store.clone())
         .schemes([Scheme::bearer(), Scheme::x_api_key(), Scheme::cookie("key"), Scheme::query("key")])
         .client_address(ClientAddress::behind(["127.0.0.1"]).x_forwarded_for().unwrap())
         .limits(Limits::in_process(plans.default_plan("free")).build().unwrap())
+        .observe(move |decision| asked.lock().unwrap().push(format!("{} {}", decision.method(), decision.path())))
         .optional()
         .grpc()
         .build()

@@ -7,8 +7,8 @@ use crate::{args::Global, exit::Failure, serve};
 /// What to serve.
 #[derive(ClapArgs, Debug)]
 pub(crate) struct Args {
-    /// Serve a demo: the tables are created, and a first key is printed. Without --database the keys
-    /// end with the process.
+    /// Serve a demo: the tables are created, and a first key is printed. Without --database the
+    /// keys end with the process.
     #[arg(long)]
     demo: bool,
 }

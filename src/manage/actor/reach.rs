@@ -2,7 +2,7 @@
 //! session that began with a key.
 
 use super::Actor;
-use crate::{manage::ManageError, permission::Permissions, store::KeyFilter};
+use crate::{manage::ManageError, permission::Permissions, record::Owner, store::KeyFilter};
 
 impl Actor {
     /// Lets a trusted actor see and change the keys of every organization: for the operators of a
@@ -61,16 +61,19 @@ impl Actor {
         Ok(filter)
     }
 
-    /// Returns whether the filter names an organization, an environment or an owner outside of the
+    /// Returns whether a filter with this organization, environment and owner is outside of the
     /// actor's bounds. Such a list is empty: with the actor's own instead, a change of all keys in
     /// it would change other keys than it names.
-    pub(in crate::manage) fn is_outside(&self, filter: &KeyFilter) -> bool {
+    pub(in crate::manage) fn is_outside(
+        &self,
+        organization: Option<&str>,
+        environment: Option<&str>,
+        owner: Option<&Owner>,
+    ) -> bool {
         let differs = |asked: Option<&str>, own: Option<&str>| asked.is_some_and(|asked| own != Some(asked));
-        let is_confined = !self.is_across_organizations();
-        let is_own = |owner| self.owner() == Some(owner) || !self.is_own_keys_only();
-        (is_confined && differs(filter.organization.as_deref(), self.organization()))
-            || (self.environment().is_some() && differs(filter.environment.as_deref(), self.environment()))
-            || !filter.owner.as_ref().is_none_or(is_own)
+        (!self.is_across_organizations() && differs(organization, self.organization()))
+            || (self.environment().is_some() && differs(environment, self.environment()))
+            || (self.is_own_keys_only() && owner.is_some_and(|owner| self.owner() != Some(owner)))
     }
 
     /// Returns whether [`Actor::across_organizations`] was called.

@@ -28,6 +28,7 @@ pub async fn all(setup: &Setup, expected: Expected) {
     refused(setup, expected).await;
     forged_identity(setup).await;
     forged_targets(setup).await;
+    asked_is_what_is_forwarded(setup).await;
     limited(setup).await;
     bound_to_an_address(setup).await;
     unavailable(setup, expected).await;
@@ -168,6 +169,60 @@ async fn forged_targets(setup: &Setup) {
         let is_health = response.status == 200 && response.body.contains("\"path\": \"/health\"");
         assert!(is_refused || is_health, "{target} {response:?}");
     }
+}
+
+/// Whatever the target is: the key service is asked about the path that the service gets.
+async fn asked_is_what_is_forwarded(setup: &Setup) {
+    const PIECES: [&str; 28] = [
+        "/",
+        "/",
+        "/health",
+        "/admin",
+        "/links",
+        "/links/7",
+        "..",
+        ".",
+        "%2e",
+        "%2f",
+        "//",
+        "#",
+        "?",
+        ";",
+        "\\",
+        "%5c",
+        "%00",
+        "%3f",
+        "%23",
+        "%25",
+        "%",
+        "x",
+        "&",
+        "=",
+        ":",
+        "@",
+        "*",
+        "http://gateway.example",
+    ];
+    let mut state = 20_u64;
+    let mut next = |most: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(state >> 33).unwrap() % most
+    };
+    let mut forwarded = 0;
+    for _ in 0..400 {
+        let first = ["/health", "/links/7", "/", "http://gateway.example/health"][next(4)];
+        let target: String = [first].into_iter().chain((0..next(4)).map(|_| PIECES[next(28)])).collect();
+        setup.asked.lock().unwrap().clear();
+        let response = setup.connect().await.get(&target, &[("X-API-Key", LIVE)]).await;
+        if response.status != 200 {
+            continue;
+        }
+        forwarded += 1;
+        let got: serde_json::Value = serde_json::from_str(&response.body).unwrap();
+        let path = got["path"].as_str().unwrap().split('?').next().unwrap().to_owned();
+        assert_eq!(*setup.asked.lock().unwrap(), [format!("GET {path}")], "{target}");
+    }
+    assert!(forwarded > 40, "{forwarded}");
 }
 
 async fn limited(setup: &Setup) {
