@@ -60,7 +60,7 @@ impl Listeners {
         let connections = descriptors::connections(self.0.len());
         let mut serving = JoinSet::new();
         for listener in self.0 {
-            serving.spawn(listener.serve(connections));
+            serving.spawn(listener.serve(connections, CLIENT_TIMEOUT));
         }
         let too_long = async {
             interrupt::requested().await;
@@ -78,10 +78,10 @@ impl Listeners {
 impl Listener {
     /// Accepts connections, at most so many at the same time, until a signal. Then waits until they
     /// have ended.
-    async fn serve(self, connections: usize) {
+    async fn serve(self, connections: usize, client_timeout: Duration) {
         let Self { socket, router, accepts_http2, .. } = self;
-        let router = router.layer(RequestBodyTimeoutLayer::new(CLIENT_TIMEOUT));
-        let server = server(accepts_http2);
+        let router = router.layer(RequestBodyTimeoutLayer::new(client_timeout));
+        let server = server(accepts_http2, client_timeout);
         let open = GracefulShutdown::new();
         let places = Arc::new(Semaphore::new(connections));
         while let Some(Ok(place)) = before_signal(Arc::clone(&places).acquire_owned()).await {
@@ -106,10 +106,10 @@ impl Listener {
 
 /// HTTP/1, or also HTTP/2 without TLS, which Envoy speaks. A client may wait forever before it is
 /// known which of the two it speaks, so only an address for a gateway accepts both.
-fn server(accepts_http2: bool) -> auto::Builder<TokioExecutor> {
+fn server(accepts_http2: bool, client_timeout: Duration) -> auto::Builder<TokioExecutor> {
     let mut server = auto::Builder::new(TokioExecutor::new());
-    server.http1().timer(TokioTimer::new()).header_read_timeout(CLIENT_TIMEOUT);
-    server.http2().timer(TokioTimer::new()).keep_alive_interval(CLIENT_TIMEOUT).keep_alive_timeout(CLIENT_TIMEOUT);
+    server.http1().timer(TokioTimer::new()).header_read_timeout(client_timeout);
+    server.http2().timer(TokioTimer::new()).keep_alive_interval(client_timeout).keep_alive_timeout(client_timeout);
     if accepts_http2 { server } else { server.http1_only() }
 }
 
@@ -131,24 +131,27 @@ mod tests {
 
     use super::*;
 
+    /// A client timeout for a test that waits for it.
+    const SHORT: Duration = Duration::from_millis(300);
+
     /// Returns what the service sends to a client that sends this and then nothing, until it closes
-    /// the connection. The time is virtual.
+    /// the connection.
     async fn answer_until_the_end(sent: &[u8], accepts_http2: bool) -> String {
         let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = socket.local_addr().unwrap();
         let mut client = tokio::net::TcpStream::connect(address).await.unwrap();
         client.write_all(sent).await.unwrap();
         let router = Router::new().route("/", post(async |body: String| body));
-        let serving = tokio::spawn(Listener { what: "test", socket, address, router, accepts_http2 }.serve(1));
+        let serving = tokio::spawn(Listener { what: "test", socket, address, router, accepts_http2 }.serve(1, SHORT));
         let mut answer = Vec::new();
         // A connection that is reset has ended too.
-        let ended = timeout(2 * CLIENT_TIMEOUT, client.read_to_end(&mut answer)).await;
+        let ended = timeout(CLIENT_TIMEOUT, client.read_to_end(&mut answer)).await;
         assert!(ended.is_ok(), "the connection is still open");
         serving.abort();
         String::from_utf8_lossy(&answer).into_owned()
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_client_that_sends_nothing_more_is_disconnected() {
         let whole = "POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nok";
         let half_a_body = whole.strip_suffix('k').unwrap();
