@@ -15,7 +15,7 @@ use super::{HOUR, everything_in, manager, memory, since, thief, trusted};
 const LANES: usize = 4;
 const CALLERS: usize = 3;
 
-/// The integration step sets `RACES` to 10,000.
+/// The integration step sets `RACES` to 500.
 fn races() -> usize {
     env::var("RACES").ok().map_or(200, |races| races.parse().unwrap())
 }
