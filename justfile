@@ -40,6 +40,10 @@ msrv:
 features:
     .ci/run features
 
+# The tests with a million keys: 5 min
+millions:
+    .ci/run millions
+
 # Each feature alone, and all features but one, compile without a warning: 3 min
 combinations:
     .ci/run combinations
