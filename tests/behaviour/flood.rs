@@ -69,12 +69,7 @@ fn withstands(unknown: usize, live: usize, entries: usize) {
     }
     let runtime = Builder::new_current_thread().enable_time().build().unwrap();
     let cache = runtime.block_on(async {
-        // A machine that stops for longer than the default lease would look up all keys again.
-        CachedStore::builder(store.clone(), store.0.change_feed())
-            .entries(entries)
-            .lease(Duration::from_mins(1))
-            .build()
-            .unwrap()
+        CachedStore::builder(store.clone(), store.0.change_feed()).entries(entries).build().unwrap()
     });
     let layer = ApiKeyLayer::builder(cache.clone()).formats([format.clone()]).build().unwrap();
     let mut service = layer.layer(service_fn(async |_: Request<()>| Ok::<_, Infallible>(Response::new(()))));

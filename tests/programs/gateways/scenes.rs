@@ -173,6 +173,7 @@ async fn forged_targets(setup: &Setup) {
 
 /// Whatever the target is: the key service is asked about the path that the service gets.
 async fn asked_is_what_is_forwarded(setup: &Setup) {
+    const FIRST: [&str; 4] = ["/health", "/links/7", "/", "http://gateway.example/health"];
     const PIECES: [&str; 28] = [
         "/",
         "/",
@@ -210,8 +211,9 @@ async fn asked_is_what_is_forwarded(setup: &Setup) {
     };
     let mut forwarded = 0;
     for _ in 0..400 {
-        let first = ["/health", "/links/7", "/", "http://gateway.example/health"][next(4)];
-        let target: String = [first].into_iter().chain((0..next(4)).map(|_| PIECES[next(28)])).collect();
+        let first = FIRST[next(FIRST.len())];
+        let more = (0..next(4)).map(|_| PIECES[next(PIECES.len())]);
+        let target: String = [first].into_iter().chain(more).collect();
         setup.asked.lock().unwrap().clear();
         let response = setup.connect().await.get(&target, &[("X-API-Key", LIVE)]).await;
         if response.status != 200 {
