@@ -133,6 +133,9 @@ pub enum ConfigError {
     /// The lease of the cache is below 10 ms, so no heartbeat would return within it.
     #[error("lease: it is too short for a heartbeat: use 10 ms or longer")]
     Lease,
+    /// The cache may not query the store, so every request would wait for its turn.
+    #[error("max_concurrent_lookups: it is zero: use at least one")]
+    ConcurrentLookups,
     /// The cache is built outside a tokio runtime, so no task can follow the changes.
     #[error("cache: there is no tokio runtime: build it in an async function")]
     NoRuntime,

@@ -168,6 +168,8 @@ mod tests {
             ("postgres://u:p%40x@db/keys?sslmode=require", "postgres://db/keys", Some("p%40x")),
             ("postgres://u:a@b@db:5/keys", "postgres://db:5/keys", Some("a@b")),
             ("postgresql://u@db/keys", "postgres://db/keys", None),
+            ("postgres://u:p@a:5432,b:5433/keys?port=1", "postgres://a:5432,b:5433/keys", Some("p")),
+            ("postgres:///keys?host=a,b&password=p", "postgres:///keys", Some("p")),
             ("postgres://db/keys?sslmode=require&password=x", "postgres://db/keys", Some("x")),
             ("postgres://u@127.0.0.1:1/db?password=top@secret", "postgres://127.0.0.1:1/db", Some("top@secret")),
             ("postgres://u:topsecret", "postgres://…", None),

@@ -20,8 +20,8 @@ pub(crate) fn base62_number<const DIGITS: usize>(number: u64) -> [u8; DIGITS] {
     digits
 }
 
-/// Returns a random number, for an id that no other node has.
-#[cfg(feature = "limits")]
+/// Returns a random number: for an id that no other node has, or to spread work in time.
+#[cfg(any(feature = "cache", feature = "limits"))]
 pub(crate) fn random_bytes() -> Result<[u8; 8], FormatError> {
     let mut random = [0; 8];
     SysRng.try_fill_bytes(&mut random).map_err(|_| FormatError::Generator)?;

@@ -42,7 +42,7 @@ mod shape;
 mod strength;
 
 pub use api_key::{ApiKey, InvalidKey};
-#[cfg(feature = "limits")]
+#[cfg(any(feature = "cache", feature = "limits"))]
 pub(crate) use base62::random_bytes;
 pub(crate) use base62::{base62_number, random_base62};
 pub(crate) use digest::Digests;
@@ -53,6 +53,6 @@ pub(crate) use hasher::PreparedKey;
 pub use hasher::{KeyHasher, PepperTooShort};
 pub use mask::{InvalidMask, Mask};
 pub(crate) use sha256::Hmac;
-#[cfg(feature = "leak-reports")]
+#[cfg(any(feature = "leak-reports", feature = "postgres-no-tls"))]
 pub(crate) use sha256::sha256;
 pub(crate) use strength::estimated_bits;

@@ -1,6 +1,11 @@
 //! The change feed of a store: which keys changed, and the proof that no change was missed.
 
+#[cfg(feature = "cache")]
+use std::convert::Infallible;
+
 use super::BoxError;
+#[cfg(feature = "cache")]
+use super::cached::FeedState;
 use crate::key::KeyDigest;
 
 /// Names the keys that were changed, added or removed.
@@ -98,4 +103,16 @@ pub trait ChangeFeed: Send + 'static {
     ///
     /// Returns an error if the channel is lost.
     fn heartbeat(&mut self) -> impl Future<Output = Result<Vec<Invalidation>, Self::Error>> + Send;
+
+    /// Follows the feed for a cache until it is lost. This one calls `subscribe`, and then `next`
+    /// and `heartbeat` in turn. A feed of this library may have another way to prove that no change
+    /// was missed.
+    #[cfg(feature = "cache")]
+    #[doc(hidden)]
+    fn follow(&mut self, cache: &FeedState) -> impl Future<Output = Result<Infallible, BoxError>> + Send
+    where
+        Self: Sized,
+    {
+        cache.follow_by_heartbeats(self)
+    }
 }

@@ -12,7 +12,10 @@ use std::{
     sync::{Arc, PoisonError, RwLock},
 };
 
-use sqlx::{AssertSqlSafe, Database, Execute, IntoArguments, QueryBuilder, SqlSafeStr, SqlStr, query::Query};
+use sqlx::{
+    AssertSqlSafe, Database, Execute, IntoArguments, QueryBuilder, SqlSafeStr, SqlStr, database::HasStatementCache,
+    query::Query,
+};
 use thiserror::Error;
 
 /// The tables of a store cannot be used as they are named. A store returns it as the source of a
@@ -52,7 +55,11 @@ pub enum TablesError {
 
 /// The names of a store's tables. Clones share the rewritten statements.
 #[derive(Clone, Default)]
-pub(super) struct Tables(Option<Arc<Named>>);
+pub(super) struct Tables {
+    named: Option<Arc<Named>>,
+    /// Whether no statement has a name in its session.
+    pub(super) has_unnamed_statements: bool,
+}
 
 struct Named {
     /// The name of the schema, in quotes.
@@ -120,24 +127,24 @@ impl Tables {
         }
         let schema = schema.map(|schema| format!("\"{schema}\""));
         let prefix = prefix.unwrap_or_default().to_owned();
-        Ok(Self(Some(Arc::new(Named { schema, prefix, texts: RwLock::default() }))))
+        Ok(Self { named: Some(Arc::new(Named { schema, prefix, texts: RwLock::default() })), ..Self::default() })
     }
 
     /// Returns the name of the schema, if it is set.
     #[cfg(feature = "postgres-no-tls")]
     pub(super) fn schema(&self) -> Option<&str> {
-        self.0.as_ref()?.schema.as_deref().map(|quoted| quoted.trim_matches('"'))
+        self.named.as_ref()?.schema.as_deref().map(|quoted| quoted.trim_matches('"'))
     }
 
     /// Returns the name of a table with the prefix, without the schema.
     pub(super) fn name(&self, table: &str) -> String {
-        format!("{}{table}", self.0.as_ref().map_or("", |named| &named.prefix))
+        format!("{}{table}", self.named.as_ref().map_or("", |named| &named.prefix))
     }
 
     /// Returns a statement with the names of this store's tables. A literal text is rewritten once.
     pub(super) fn sql(&self, text: impl Into<Cow<'static, str>>) -> SqlStr {
         let text = text.into();
-        let Some(named) = &self.0 else { return AssertSqlSafe(text).into_sql_str() };
+        let Some(named) = &self.named else { return AssertSqlSafe(text).into_sql_str() };
         match text {
             Cow::Borrowed(text) => AssertSqlSafe(named.cached(text)).into_sql_str(),
             Cow::Owned(text) => AssertSqlSafe(named.rewrite(&text)).into_sql_str(),
@@ -145,17 +152,17 @@ impl Tables {
     }
 
     /// Returns the query that was built, with the names of this store's tables.
-    pub(super) fn build<'q, D: Database>(
+    pub(super) fn build<'q, D: Database + HasStatementCache>(
         &self,
         query: &'q mut QueryBuilder<D>,
     ) -> Result<Query<'q, D, D::Arguments>, sqlx::Error>
     where
         D::Arguments: IntoArguments<D>,
     {
-        let Some(named) = &self.0 else { return Ok(query.build()) };
+        let Some(named) = &self.named else { return Ok(query.build().persistent(!self.has_unnamed_statements)) };
         let text = AssertSqlSafe(named.rewrite(query.sql().as_str()));
         let arguments = query.build().take_arguments().map_err(sqlx::Error::Encode)?;
-        Ok(sqlx::query_with(text, arguments.unwrap_or_default()))
+        Ok(sqlx::query_with(text, arguments.unwrap_or_default()).persistent(!self.has_unnamed_statements))
     }
 }
 

@@ -87,6 +87,8 @@ async fn a_caller_who_goes_away_does_not_take_the_look_up_along() {
 #[tokio::test(start_paused = true)]
 async fn a_look_up_that_hangs_keeps_nobody_who_comes_later() {
     let (database, _, node) = node().await;
+    // Lookups after a start are delayed.
+    sleep(LEASE).await;
     database.set(Store::Hangs);
     assert!(timeout(Duration::from_millis(251), ask(&node, 1)).await.is_err());
     database.set(Store::Answers);
@@ -212,7 +214,8 @@ async fn after_a_gap_nothing_is_trusted_that_was_kept_before() {
     database.commit(record(1).with_status(Status::Revoked)); // nobody is told
     sleep(Duration::from_millis(500)).await;
     channel.set_down(false);
-    sleep(Duration::from_millis(300)).await;
+    // The third attempt to subscribe begins after 1,050 ms at the latest.
+    sleep(LEASE).await;
     assert!(node.status().is_following);
     assert!(!is_in_memory(&node, 1) && !is_in_memory(&node, 2));
     assert!(!is_accepted(&node, 1).await);
@@ -352,4 +355,5 @@ fn a_cache_that_could_not_work_is_not_built() {
     assert_eq!(builder().build().err(), Some(ConfigError::NoRuntime));
     assert_eq!(builder().entries(0).build().err(), Some(ConfigError::Entries));
     assert_eq!(builder().lease(Duration::from_millis(9)).build().err(), Some(ConfigError::Lease));
+    assert_eq!(builder().max_concurrent_lookups(0).build().err(), Some(ConfigError::ConcurrentLookups));
 }

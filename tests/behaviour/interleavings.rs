@@ -28,6 +28,8 @@ const LONG: u64 = 2 * LEASE;
 struct World {
     time: AtomicU64,
     database: Mutex<Database>,
+    /// The newest number of a beat.
+    sequence: AtomicU64,
     freshness: Freshness,
     /// The cached result: whether the key is active, and the epoch.
     kept: Mutex<Option<(bool, Epoch)>>,
@@ -35,8 +37,14 @@ struct World {
 
 struct Database {
     is_good: bool,
-    /// The number of committed changes.
-    log: usize,
+    /// What was committed: changes, and beats with their numbers.
+    log: Vec<Entry>,
+}
+
+#[derive(Clone, Copy)]
+enum Entry {
+    Change,
+    Beat(u64),
 }
 
 /// The result of a request.
@@ -54,8 +62,8 @@ impl World {
         let freshness = Freshness::new(1);
         freshness.prove(0);
         let kept = Mutex::new(Some((is_good, freshness.epoch(KEY))));
-        let database = Mutex::new(Database { is_good, log: 0 });
-        Arc::new(Self { time: AtomicU64::new(0), database, freshness, kept })
+        let database = Mutex::new(Database { is_good, log: Vec::new() });
+        Arc::new(Self { time: AtomicU64::new(0), database, sequence: AtomicU64::new(0), freshness, kept })
     }
 
     fn now(&self) -> u64 {
@@ -67,7 +75,7 @@ impl World {
         {
             let mut database = self.database.lock().unwrap();
             database.is_good = is_good;
-            database.log += 1;
+            database.log.push(Entry::Change);
         }
         self.time.fetch_add(then, Ordering::SeqCst);
     }
@@ -76,7 +84,7 @@ impl World {
     /// how much of the log has been read.
     fn beat(&self, read: usize) -> usize {
         let sent = self.now();
-        let end = self.database.lock().unwrap().log;
+        let end = self.database.lock().unwrap().log.len();
         for _ in read..end {
             self.freshness.changed(KEY);
         }
@@ -84,11 +92,45 @@ impl World {
         end
     }
 
+    /// Sends two beats. The later number may be committed first: two nodes have taken them.
+    fn send_beats(&self) {
+        let first = self.sequence.fetch_add(1, Ordering::SeqCst) + 1;
+        let second = self.sequence.fetch_add(1, Ordering::SeqCst) + 1;
+        for number in [second, first] {
+            self.database.lock().unwrap().log.push(Entry::Beat(number));
+        }
+    }
+
+    /// Reads the newest number, and then hears everything up to a beat with a larger one.
+    fn hear_a_beat(&self) {
+        let since = self.now();
+        let number = self.sequence.load(Ordering::SeqCst);
+        self.hear(number, since);
+    }
+
+    /// The same with a mistake: the proof counts from when the number was known.
+    fn hear_a_beat_and_count_from_the_answer(&self) {
+        let number = self.sequence.load(Ordering::SeqCst);
+        let since = self.now();
+        self.hear(number, since);
+    }
+
+    fn hear(&self, number: u64, since: u64) {
+        let log = self.database.lock().unwrap().log.clone();
+        for entry in log {
+            match entry {
+                Entry::Change => self.freshness.changed(KEY),
+                Entry::Beat(beat) if beat > number => self.freshness.prove(since),
+                Entry::Beat(_) => {}
+            }
+        }
+    }
+
     /// Reconnects: earlier changes are never reported.
     fn reconnect(&self) -> usize {
-        let read = self.database.lock().unwrap().log;
+        let read = self.database.lock().unwrap().log.len();
         let sent = self.now();
-        let end = self.database.lock().unwrap().log;
+        let end = self.database.lock().unwrap().log.len();
         self.freshness.changed_all();
         for _ in read..end {
             self.freshness.changed(KEY);
@@ -224,4 +266,33 @@ fn a_key_is_not_refused_after_it_has_become_good() {
         world.beat(world.beat(0));
     };
     in_every_order(false, 1, Answer::Refused, catch_up, World::ask);
+}
+
+/// One node sends beats, another follows, and a request comes, while the key is revoked.
+fn with_a_sender(follow: fn(&World)) {
+    let mut model = Builder::new();
+    model.preemption_bound = Some(2);
+    model.check(move || {
+        let world = World::new(true);
+        let [sending, following, asked] = [(); 3].map(|()| Arc::clone(&world));
+        let sending = thread::spawn(move || sending.send_beats());
+        let following = thread::spawn(move || follow(&following));
+        let asked = thread::spawn(move || asked.ask());
+        world.commit(false, LEASE + 1);
+        let (arrived, answer) = asked.join().unwrap();
+        assert!(answer != Answer::Accepted || arrived <= LEASE, "{answer:?} at {arrived}");
+        sending.join().unwrap();
+        following.join().unwrap();
+    });
+}
+
+#[test]
+fn a_beat_of_another_node_proves_what_was_committed_before_its_number_was_read() {
+    with_a_sender(World::hear_a_beat);
+}
+
+#[test]
+#[should_panic(expected = "Accepted at")]
+fn a_proof_that_counts_from_the_answer_is_found_to_be_wrong() {
+    with_a_sender(World::hear_a_beat_and_count_from_the_answer);
 }

@@ -18,6 +18,7 @@ mod architecture;
 mod authenticate;
 #[cfg(feature = "axum")]
 mod axum;
+mod beats;
 #[cfg(feature = "cache")]
 mod cache;
 #[cfg(feature = "cache")]
@@ -44,6 +45,8 @@ mod gateway;
 mod grpc;
 mod guards;
 mod header_credentials;
+#[cfg(feature = "cache")]
+mod herd;
 mod idempotency;
 mod import_many;
 mod instances;

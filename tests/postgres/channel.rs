@@ -1,21 +1,14 @@
 //! A channel that passes heartbeats but drops changes must be detected.
 
-use std::{
-    fs::{self, Permissions},
-    net::TcpListener,
-    os::unix::fs::PermissionsExt,
-    process::{Child, Command},
-    time::Duration,
-};
+use std::time::Duration;
 
-use tempfile::TempDir;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 use tower_api_key::{
     KeyRegistry,
     store::{ChangeFeed, Invalidation, PostgresStore},
 };
 
-use crate::{database::Server, of_alice, refused, server};
+use crate::{bouncer::Bouncer, database::Server, of_alice, refused, server};
 
 #[tokio::test]
 #[ignore = "needs postgres"]
@@ -94,38 +87,6 @@ async fn a_key_that_was_unknown_a_moment_ago_works_at_once_on_the_other_node() {
     assert_eq!(there.status().lookups, 200);
 }
 
-/// A pooler in front of a server. Dropping it ends the process.
-struct Bouncer {
-    process: Child,
-    port: u16,
-    _folder: TempDir,
-}
-
-impl Bouncer {
-    fn start(server: u16, mode: &str) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let settings = format!(
-            "[databases]\n* = host=127.0.0.1 port={server} user=postgres\n[pgbouncer]\nlisten_addr = 127.0.0.1\n\
-             listen_port = {port}\nunix_socket_dir =\nauth_type = any\npool_mode = {mode}\n\
-             ignore_startup_parameters = extra_float_digits\n"
-        );
-        fs::write(folder.path().join("bouncer.ini"), settings).unwrap();
-        fs::set_permissions(folder.path(), Permissions::from_mode(0o755)).unwrap();
-        // It does not run as root.
-        let program =
-            Command::new("pgbouncer").args(["-q", "-u", "nobody"]).arg(folder.path().join("bouncer.ini")).spawn();
-        Self { process: program.expect("pgbouncer"), port, _folder: folder }
-    }
-}
-
-impl Drop for Bouncer {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
-}
-
 /// A session's own notifications return through the pooler; those of other sessions do not.
 #[tokio::test]
 #[ignore = "needs pgbouncer"]
@@ -134,18 +95,12 @@ async fn behind_a_pooler_that_lends_by_transaction_no_heartbeat_comes_back() {
     for (mode, passes) in [("session", true), ("transaction", false)] {
         let database = server.database().await;
         let direct = database.store().await;
-        let bouncer = Bouncer::start(server.postgres.port, mode);
-        let url = database.url.replace(&server.postgres.port.to_string(), &bouncer.port.to_string());
-        let builder = || PostgresStore::builder(&url).operation_timeout(Duration::from_secs(2)).connect();
-        let pooled = timeout(crate::support::bounds::REPLY, async {
-            loop {
-                match builder().await {
-                    Ok(store) => break store,
-                    Err(_) => sleep(Duration::from_millis(50)).await,
-                }
-            }
-        });
-        let mut changes = pooled.await.expect("a pooler within 10 s").change_feed();
+        let mode_of_pool = format!("pool_mode = {mode}");
+        let bouncer =
+            Bouncer::start(server.postgres.port, &[&mode_of_pool, "ignore_startup_parameters = extra_float_digits"]);
+        let builder = PostgresStore::builder(bouncer.url("postgres", &database.name));
+        let pooled = builder.operation_timeout(Duration::from_secs(2)).connect().await.unwrap();
+        let mut changes = pooled.change_feed();
         let connected = changes.subscribe().await;
         assert!(connected.is_ok() || !passes, "{mode}: {connected:?}");
         sleep(Duration::from_millis(50)).await; // the pooler takes its server back

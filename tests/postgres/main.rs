@@ -2,6 +2,10 @@
 #![allow(clippy::incompatible_msrv, reason = "tests run on the current toolchain")]
 #![cfg(feature = "postgres")]
 
+#[cfg(all(unix, feature = "admin-api", feature = "cache"))]
+mod beats;
+#[path = "../support/bouncer.rs"]
+mod bouncer;
 mod changes;
 mod channel;
 #[cfg(all(unix, feature = "admin-api", feature = "cache"))]
@@ -13,9 +17,13 @@ mod database;
 mod edits;
 mod events;
 mod expiring;
+#[cfg(all(target_os = "linux", feature = "admin-api", feature = "cache"))]
+mod fleet;
+mod hosts;
 mod idempotency;
 #[cfg(all(unix, feature = "sqlite"))]
 mod killed;
+mod lifetime;
 #[cfg(all(unix, feature = "limits", feature = "tracing"))]
 mod limits;
 #[cfg(feature = "limits")]
@@ -26,6 +34,7 @@ mod opening;
 mod outages;
 mod own_database;
 mod own_transaction;
+mod pooler;
 mod races;
 #[path = "../support/relay.rs"]
 mod relay;

@@ -37,7 +37,8 @@ async fn a_role_that_may_make_no_tables_serves_those_that_are_there() {
     database
         .sql(
             "grant select, insert, update, delete on api_keys, api_key_usage, api_key_events to app;
-             grant usage on sequence api_key_events_position to app; grant select on api_keys_schema to app",
+             grant usage on sequence api_key_events_position to app; grant select on api_keys_schema to app;
+             grant select, usage on sequence api_keys_beat to app",
         )
         .await;
     for store in [PostgresStore::connect(&app).await.unwrap(), PostgresStore::open(&app).await.unwrap()] {
@@ -58,7 +59,7 @@ async fn a_role_that_may_make_no_tables_serves_those_that_are_there() {
 async fn a_role_that_may_only_read_looks_keys_up_and_follows_changes() {
     let (_server, database) = server().await;
     let owner = database.store().await;
-    database.sql("create role reader login; grant select on api_keys, api_keys_schema to reader").await;
+    database.sql("create role reader login; grant select on api_keys, api_keys_schema to reader; grant select, usage on sequence api_keys_beat to reader").await;
     let store = PostgresStore::connect(database.as_role("reader")).await.unwrap();
     let mut changes = store.change_feed();
     changes.subscribe().await.unwrap();
@@ -144,7 +145,7 @@ async fn sessions_have_the_names_that_the_url_gives() {
         let mut session = database.session().await;
         let names = "select application_name from pg_stat_activity where application_name <> '' order by 1";
         let names: Vec<String> = sqlx::query_scalar(names).fetch_all(&mut session).await.unwrap();
-        assert_eq!(names, [name, &format!("{name} changes"), &format!("{name} heartbeats")]);
+        assert_eq!(names, [name, &format!("{name} changes")]);
         sql(
             &server.postgres.url(),
             "select pg_terminate_backend(pid) from pg_stat_activity where application_name <> ''",

@@ -37,6 +37,10 @@ impl CacheEntries {
         self.records.get(digest)
     }
 
+    pub(super) fn has_record(&self, digest: &KeyDigest) -> bool {
+        self.records.contains_key(digest)
+    }
+
     pub(super) fn negative(&self, digest: &KeyDigest) -> Option<CacheEntry<()>> {
         self.negative.get(digest)
     }

@@ -1,5 +1,6 @@
-//! Follows the change feed: advances epochs, sends heartbeats, and records the sending time of the
-//! newest heartbeat that came back.
+//! Follows the change feed: advances epochs, and records the newest proof that no change was
+//! missed.
+//! Most feeds prove it by heartbeats, which are sent here.
 
 use std::{
     convert::Infallible,
@@ -15,7 +16,10 @@ use tokio::{
     time::{Instant, sleep, sleep_until, timeout},
 };
 
-use super::freshness::{Epoch, Freshness};
+use super::{
+    freshness::{Epoch, Freshness},
+    jitter::{Jitter, random_part},
+};
 use crate::{
     clock::{Timeline, monotonic, nanos},
     key::KeyDigest,
@@ -23,21 +27,22 @@ use crate::{
 };
 
 /// The state that the follower writes and requests read.
-pub(super) struct FeedState {
-    pub(super) lease: Duration,
+pub struct FeedState {
+    pub(in crate::store) lease: Duration,
     /// The lease in nanoseconds.
     lease_nanos: u64,
     timeline: Timeline,
     freshness: Freshness,
-    /// When the newest heartbeat that came back was sent; `None` while the feed is down.
+    /// The newest proof: the instant before which every change has been applied. For a heartbeat,
+    /// it is when it was sent. `None` while the feed is down.
     proof: watch::Sender<Option<u64>>,
-    /// The latest instant that a request has asked for: it waits for a heartbeat sent then or
-    /// later.
+    /// The latest instant that a request has asked for: it waits for a proof of then or later.
     requested_at: AtomicU64,
-    /// Wakes the follower when a request needs a heartbeat.
+    /// Wakes the follower when a request needs a proof.
     wake: Notify,
-    /// The newest round-trip time of a heartbeat, in nanoseconds; 0 before the first heartbeat.
+    /// The age of the newest proof when it arrived, in nanoseconds; 0 before the first one.
     lag: AtomicU64,
+    pub(super) jitter: Jitter,
 }
 
 /// One slot for each value of a digest's first two bytes.
@@ -46,10 +51,10 @@ const SLOTS: usize = 1 << 16;
 /// The shortest time between two heartbeats that requests wait for.
 const MIN_HEARTBEAT_INTERVAL: Duration = Duration::from_millis(25);
 
-/// How long a request waits for a heartbeat before it queries the store instead.
+/// How long a request waits for a proof before it queries the store instead.
 const PROOF_TIMEOUT: Duration = Duration::from_millis(500);
 const SUBSCRIBE_TIMEOUT: Duration = Duration::from_secs(5);
-/// The first and the longest pause between two attempts to subscribe.
+/// The first and the longest mean pause between two attempts to subscribe.
 const RECONNECT_PAUSES: [Duration; 2] = [Duration::from_millis(100), Duration::from_secs(5)];
 
 // === impl FeedState ===
@@ -65,11 +70,12 @@ impl FeedState {
             requested_at: AtomicU64::new(0),
             wake: Notify::new(),
             lag: AtomicU64::new(0),
+            jitter: Jitter::default(),
         }
     }
 
     /// Returns the time on the monotonic clock, in nanoseconds.
-    pub(super) fn now(&self) -> u64 {
+    pub(in crate::store) fn now(&self) -> u64 {
         self.at(monotonic())
     }
 
@@ -82,7 +88,7 @@ impl FeedState {
         now.saturating_sub(self.lease_nanos)
     }
 
-    pub(super) fn instant(&self, now: u64) -> Instant {
+    pub(in crate::store) fn instant(&self, now: u64) -> Instant {
         self.timeline.instant(now)
     }
 
@@ -123,9 +129,12 @@ impl FeedState {
         Some(self.lag.load(Ordering::Relaxed)).filter(|nanos| *nanos > 0).map(Duration::from_nanos)
     }
 
-    /// Waits until a heartbeat sent at `since` or later has come back. Returns false on timeout, or
-    /// when the feed is lost.
+    /// Waits for a proof of `since` or later. Returns false on timeout, if the newest lease has
+    /// ended, or when the feed is lost.
     pub(super) async fn prove_since(&self, since: u64) -> bool {
+        if self.proven_until() < self.now() {
+            return false;
+        }
         let mut proof = self.proof.subscribe();
         self.requested_at.fetch_max(since, Ordering::AcqRel);
         self.wake.notify_one();
@@ -133,7 +142,19 @@ impl FeedState {
         matches!(timeout(self.lease.min(PROOF_TIMEOUT), proven).await, Ok(Ok(proof)) if proof.is_some())
     }
 
-    pub(super) fn apply(&self, change: Invalidation) {
+    /// Returns the latest instant of which a request needs a proof.
+    #[cfg(feature = "postgres-no-tls")]
+    pub(in crate::store) fn requested_at(&self) -> u64 {
+        self.requested_at.load(Ordering::Acquire)
+    }
+
+    /// Waits until a request needs a proof.
+    #[cfg(feature = "postgres-no-tls")]
+    pub(in crate::store) async fn requested(&self) {
+        self.wake.notified().await;
+    }
+
+    pub(in crate::store) fn apply(&self, change: Invalidation) {
         match change {
             Invalidation::Digest(digest) => self.freshness.changed(slot(&digest)),
             Invalidation::DigestPrefix(bytes) => self.freshness.changed(slot_of(bytes)),
@@ -147,20 +168,23 @@ impl FeedState {
         let mut pause = shortest;
         loop {
             // A feed that panics counts as lost.
-            let Err(error) = catch_panic(self.follow_once(&mut feed))
-                .await
-                .unwrap_or_else(|_| Err("the change feed panicked".into()));
+            let Err(error) =
+                catch_panic(feed.follow(&self)).await.unwrap_or_else(|_| Err("the change feed panicked".into()));
             if self.proof.send_replace(None).is_some() {
                 pause = shortest;
             }
             report_lost(&*error);
-            sleep(pause).await;
+            // Spread over the time around the mean: all nodes lose a server at the same time.
+            sleep(pause / 2 + random_part(pause)).await;
             pause = longest.min(pause * 2);
         }
     }
 
-    /// Follows the feed until it is lost.
-    async fn follow_once<C: ChangeFeed>(&self, feed: &mut C) -> Result<Infallible, BoxError> {
+    /// Follows a feed with heartbeats until it is lost.
+    pub(in crate::store) async fn follow_by_heartbeats<C: ChangeFeed>(
+        &self,
+        feed: &mut C,
+    ) -> Result<Infallible, BoxError> {
         timeout(SUBSCRIBE_TIMEOUT, boxed(feed.subscribe())).await??;
         let mut sent = self.send_heartbeat(feed, true).await?;
         loop {
@@ -180,23 +204,29 @@ impl FeedState {
         }
     }
 
-    /// Sends a heartbeat, waits until it is back, and returns the instant at which it was sent. The
-    /// first one after a loss invalidates all entries.
+    /// Sends a heartbeat, waits until it is back, and returns the instant at which it was sent.
     async fn send_heartbeat<C: ChangeFeed>(&self, feed: &mut C, is_first: bool) -> Result<u64, BoxError> {
         let sent = self.now();
         let changes = timeout(self.lease, boxed(feed.heartbeat())).await??;
+        self.prove(sent, is_first, changes);
+        Ok(sent)
+    }
+
+    /// Applies the last changes from before `since`. The first proof after a loss invalidates all
+    /// entries.
+    pub(in crate::store) fn prove(&self, since: u64, is_first: bool, changes: impl IntoIterator<Item = Invalidation>) {
         if is_first {
+            self.jitter.record_gap(self.now());
             self.apply(Invalidation::All);
         }
         for change in changes {
             self.apply(change);
         }
-        let lag = self.now() - sent;
+        let lag = self.now() - since;
         self.lag.store(lag.max(1), Ordering::Relaxed);
-        self.freshness.prove(sent);
-        self.proof.send_replace(Some(sent));
-        report_heartbeat(Duration::from_nanos(lag));
-        Ok(sent)
+        self.freshness.prove(since);
+        self.proof.send_replace(Some(since));
+        report_proof(Duration::from_nanos(lag));
     }
 }
 
@@ -214,7 +244,7 @@ fn slot_of(bytes: [u8; 2]) -> usize {
 }
 
 #[allow(unused_variables, reason = "used by the feature `metrics` only")]
-fn report_heartbeat(lag: Duration) {
+fn report_proof(lag: Duration) {
     #[cfg(feature = "metrics")]
     {
         metrics::histogram!("api_key_changes_lag_seconds").record(lag);

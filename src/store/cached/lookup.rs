@@ -6,13 +6,14 @@ use std::{
     time::Duration,
 };
 
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::{
     Cache, CacheError, CachedStore,
     entries::CacheEntry,
     freshness::Epoch,
-    single_flight::{self, FlightKey, Leader, LookupResult, Waiter},
+    lookup_limit::Turn,
+    single_flight::{self, FlightKey, Leader, LookupResult, Outcome, Waiter},
 };
 use crate::{
     clock::{monotonic, nanos, note},
@@ -70,10 +71,11 @@ impl<S: KeyStore> KeyStore for CachedStore<S> {
                 earliest = arrived;
                 continue;
             };
-            let started = waiter.started;
-            match self.outcome(digest, waiter).await {
-                Ok(found) if started >= arrived || found.as_ref().is_some_and(is_good) => return Ok(found),
-                Err(error) if started >= arrived => return Err(error),
+            let Outcome { started, result } = self.outcome(digest, waiter).await;
+            let is_new = started.is_none_or(|started| started >= arrived);
+            match result {
+                Ok(found) if is_new || found.as_ref().is_some_and(is_good) => return Ok(found),
+                Err(error) if is_new => return Err(error),
                 // The lookup started before this request arrived, so the key may be valid by now.
                 _ => earliest = arrived,
             }
@@ -84,11 +86,10 @@ impl<S: KeyStore> KeyStore for CachedStore<S> {
 // === impl CachedStore ===
 
 impl<S: KeyStore> CachedStore<S> {
-    /// Joins a lookup that began at `earliest` or later, or begins one. Returns `None` instead of
+    /// Joins a lookup that begins at `earliest` or later, or begins one. Returns `None` instead of
     /// beginning one if `is_known` finds the result in the cache.
     fn join(&self, digest: &KeyDigest, earliest: u64, is_known: impl FnOnce() -> bool) -> Option<Waiter> {
-        let start = FlightKey { at: self.cache.feed.now(), epoch: self.cache.feed.epoch(digest) };
-        match self.cache.flights.join(digest, earliest, start, is_known) {
+        match self.cache.flights.join(digest, earliest, self.cache.flight_key(digest), is_known) {
             single_flight::Join::Known => None,
             single_flight::Join::Joined(waiter) => Some(waiter),
             single_flight::Join::First(waiter, leader) => {
@@ -99,16 +100,18 @@ impl<S: KeyStore> CachedStore<S> {
         }
     }
 
-    async fn outcome(&self, digest: &KeyDigest, waiter: Waiter) -> LookupResult {
+    async fn outcome(&self, digest: &KeyDigest, waiter: Waiter) -> Outcome {
         let Some(max_staleness) = self.stale_for else {
             return waiter.outcome().await;
         };
         let stale = || self.cache.stale(digest, max_staleness).map(Some);
         let mut outcome = pin!(waiter.outcome());
         match timeout(self.cache.feed.lease, outcome.as_mut()).await {
-            Ok(outcome) => outcome.or_else(|error| stale().ok_or(error)),
+            Ok(Outcome { started, result }) => {
+                Outcome { started, result: result.or_else(|error| stale().ok_or(error)) }
+            }
             Err(_) => match stale() {
-                Some(stale) => Ok(stale),
+                Some(stale) => Outcome { started: None, result: Ok(stale) },
                 None => outcome.await,
             },
         }
@@ -164,6 +167,10 @@ impl<S> Cache<S> {
         }
     }
 
+    fn flight_key(&self, digest: &KeyDigest) -> FlightKey {
+        FlightKey { at: self.feed.now(), epoch: self.feed.epoch(digest) }
+    }
+
     fn is_current<T>(&self, digest: &KeyDigest, entry: &CacheEntry<T>, now: u64) -> bool {
         entry.asked_at >= now.saturating_sub(self.ttl) && self.feed.is_fresh(digest, entry.epoch, now)
     }
@@ -181,10 +188,10 @@ impl<S> Cache<S> {
 impl<S: KeyStore> Cache<S> {
     /// Queries the store and caches the result, unless the key was changed in the meantime.
     async fn look_up(self: Arc<Self>, digest: KeyDigest, leader: Leader) {
+        let Some((FlightKey { at, epoch }, _turn)) = self.begin(&digest, &leader).await else { return };
         self.lookups.fetch_add(1, Ordering::Relaxed);
         #[cfg(feature = "metrics")]
         metrics::counter!("api_key_cache_lookups_total").increment(1);
-        let FlightKey { at, epoch } = leader.start();
         let found = tokio::select! {
             found = self.store.find(&digest) => found,
             () = abandoned_until(&leader, self.feed.instant(at) + ABANDONED_FOR) => return,
@@ -199,6 +206,29 @@ impl<S: KeyStore> Cache<S> {
         }
         leader.complete(found.map_err(|error| CacheError::Store(error.into().into())));
     }
+
+    /// Waits for the turn of this lookup. Returns `None` if it is abandoned before.
+    ///
+    /// Its instant and epoch are read in its turn, not when it joins the queue. The proof in
+    /// [`freshness`](super::freshness) requires only that they are read before the store is
+    /// queried. If they were read earlier, the result would count as older than it is: requests
+    /// that arrived in the meantime would begin another lookup, and a change in the meantime would
+    /// keep the result out of the cache.
+    async fn begin(&self, digest: &KeyDigest, leader: &Leader) -> Option<(FlightKey, Turn<'_>)> {
+        let mut turn = pin!(async {
+            if let Some(wait) = self.feed.jitter() {
+                sleep(wait).await;
+            }
+            self.limit.turn(self.entries.has_record(digest)).await
+        });
+        let turn = loop {
+            tokio::select! {
+                turn = &mut turn => break turn?,
+                () = leader.abandoned() => if leader.end_if_abandoned() { return None },
+            }
+        };
+        Some((leader.begin(|| self.flight_key(digest))?, turn))
+    }
 }
 
 /// Returns whether a cached record may accept its key without confirmation.
@@ -206,12 +236,12 @@ fn is_good(record: &KeyRecord) -> bool {
     record.status() == Status::Active
 }
 
-/// Completes at `end`, or when the lookup has no waiters, whichever is later.
+/// Completes when the lookup has no waiters at `end` or later. The lookup has then ended.
 async fn abandoned_until(leader: &Leader, end: Instant) {
     loop {
         leader.abandoned().await;
         sleep_until(end).await;
-        if leader.is_abandoned() {
+        if leader.end_if_abandoned() {
             return;
         }
     }

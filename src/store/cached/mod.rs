@@ -7,6 +7,8 @@
 //! | none                             | followed    | one store lookup for concurrent requests |
 //! | any                              | lost        | one store lookup for concurrent requests |
 //!
+//! The number of lookups in flight is limited, and after a gap they are spread in time.
+//!
 //! If a store lookup fails, the response is 503, unless `stale_if_error` is set.
 //!
 //! A cached record can accept a key, but a cache entry alone never rejects one. So a key that one
@@ -17,7 +19,9 @@ mod builder;
 mod entries;
 mod follower;
 mod freshness;
+mod jitter;
 mod lookup;
+mod lookup_limit;
 mod registry;
 mod single_flight;
 
@@ -33,7 +37,8 @@ use tokio::task::AbortHandle;
 
 pub use builder::CachedStoreBuilder;
 use entries::CacheEntries;
-use follower::FeedState;
+pub(in crate::store) use follower::FeedState;
+use lookup_limit::LookupLimit;
 use single_flight::SingleFlight;
 
 use super::ChangeFeed;
@@ -43,9 +48,9 @@ use crate::record::Generation;
 ///
 /// Requests that arrive [`CachedStore::revocation_bound`] or more after a revocation was committed
 /// are rejected. This also holds while the network or the database fails, and after this process
-/// was suspended. The cache answers from memory only while its lease is valid: a heartbeat that was
-/// sent through the change feed within the last lease (1 s) has come back. Without a lease, every
-/// lookup queries the store; if that fails too, the response is 503.
+/// was suspended. The cache answers from memory only while its lease is valid: a heartbeat through
+/// the change feed proves that the cache has missed no change up to at most one lease (1 s) ago.
+/// Without a lease, every lookup queries the store; if that fails too, the response is 503.
 ///
 /// A cache hit takes as long as a lookup in a [`MemoryStore`](super::MemoryStore) plus one clock
 /// read. For such hits, each thread keeps up to 64 records. They may stay in memory after the cache
@@ -78,10 +83,16 @@ use crate::record::Generation;
 /// - The change feed reports every change.
 /// - The monotonic clock runs. On Linux it stops while the whole machine is suspended.
 ///
+/// After a gap of the feed, all nodes look up all their keys again. So that they do not overrun the
+/// store, [`CachedStoreBuilder::max_concurrent_lookups`] limits the lookups in flight, and each
+/// lookup is delayed by a random time of up to lease / 40 (25 ms): during one lease after a lease
+/// has ended, and during one lease after the first heartbeat of a subscription, also in a new
+/// process. Lookups at any other time are not delayed.
+///
 /// | metric (feature `metrics`)    | meaning                                                     |
 /// |-------------------------------|-------------------------------------------------------------|
 /// | `api_key_cache_lookups_total` | lookups in the store                                        |
-/// | `api_key_changes_lag_seconds` | round-trip time of a heartbeat: a histogram                 |
+/// | `api_key_changes_lag_seconds` | [`CacheStatus::lag`] of each proof: a histogram             |
 /// | `api_key_changes_followed`    | 1, or 0 while the feed is down (feature `tracing` logs why) |
 ///
 /// A task follows the change feed until the last clone is dropped. It runs on the tokio runtime in
@@ -97,6 +108,7 @@ struct Cache<S> {
     store: S,
     entries: CacheEntries,
     flights: Arc<SingleFlight>,
+    limit: LookupLimit,
     feed: Arc<FeedState>,
     /// In nanoseconds.
     ttl: u64,
@@ -120,10 +132,13 @@ struct Cache<S> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CacheStatus {
-    /// Whether the cache answers from memory: a heartbeat sent within the lease has come back.
+    /// Whether the cache answers from memory: it has a proof, within the lease, that it has missed
+    /// no change.
     pub is_following: bool,
-    /// The round-trip time of the newest heartbeat that came back. A change arrives after about
-    /// half of that time. The feature `metrics` exports every round-trip time.
+    /// The age of the newest proof when it arrived. For most feeds, it is the round-trip time of a
+    /// heartbeat. With [`PostgresChangeFeed`](super::PostgresChangeFeed), whose nodes share one
+    /// heartbeat, it is usually up to a quarter of the lease. The feature `metrics` exports the age
+    /// of every proof.
     pub lag: Option<Duration>,
     /// The number of records in memory, current or not.
     pub entries: usize,

@@ -2,11 +2,14 @@
 
 use std::{fmt, time::Duration};
 
-use sqlx::{PgPool, postgres::PgConnectOptions};
+use sqlx::{Connection, PgPool, postgres::PgConnectOptions};
 
 use super::{
-    PostgresStore, migrations,
-    pool::{Pool, Purpose, prepare},
+    PostgresStore,
+    hosts::Hosts,
+    migrations,
+    pool::{Bounds, Pool, Purpose, prepare, within},
+    url,
 };
 #[cfg(doc)]
 use crate::store::TablesError;
@@ -34,8 +37,8 @@ pub struct PostgresStoreBuilder {
     schema: Option<String>,
     table_prefix: Option<String>,
     create_schema: bool,
-    connections: u32,
-    operation_timeout: Duration,
+    pooler: Option<String>,
+    bounds: Bounds,
 }
 
 /// How the caller gave the address of the server.
@@ -46,28 +49,6 @@ enum Server {
 }
 
 const NAME: &str = "tower-api-key";
-
-/// The URL parameters that sqlx reads.
-const SETTINGS: [&str; 18] = [
-    "sslmode",
-    "ssl-mode",
-    "sslrootcert",
-    "ssl-root-cert",
-    "ssl-ca",
-    "sslcert",
-    "ssl-cert",
-    "sslkey",
-    "ssl-key",
-    "host",
-    "hostaddr",
-    "port",
-    "dbname",
-    "user",
-    "password",
-    "application_name",
-    "options",
-    "statement-cache-capacity",
-];
 
 // === impl PostgresStoreBuilder ===
 
@@ -127,15 +108,62 @@ impl PostgresStoreBuilder {
             schema: None,
             table_prefix: None,
             create_schema: false,
-            connections: 8,
-            operation_timeout: Duration::from_secs(5),
+            pooler: None,
+            bounds: Bounds {
+                connections: 8,
+                max_lifetime: Duration::from_secs(30 * 60),
+                operation_timeout: Duration::from_secs(5),
+            },
         }
     }
 
-    /// Sets the most connections at a time (default 8, at least 1). The two connections of
-    /// [`PostgresStore::change_feed`] are extra.
+    /// Sets the most connections at a time (default 8, at least 1).
+    ///
+    /// One more is reserved for the statements of a [change feed](PostgresStore::change_feed), so
+    /// that they wait for no lookup in this pool. Its session that listens is another one:
+    /// `connections + 2` in all.
     pub fn connections(mut self, max: u32) -> Self {
-        self.connections = max;
+        self.bounds.connections = max;
+        self
+    }
+
+    /// Sets the greatest age of a connection (default 30 minutes): an older one is closed instead
+    /// of used again, and no call waits for that.
+    ///
+    /// Each connection has up to 10 % more or less, so that many nodes do not reconnect at the same
+    /// time. Use it to spread the connections again over the addresses of a name, or over
+    /// poolers. It does not apply to the session that listens.
+    pub fn max_lifetime(mut self, age: Duration) -> Self {
+        self.bounds.max_lifetime = age;
+        self
+    }
+
+    /// Sets the URL of a pooler in transaction mode, such as `PgBouncer` with
+    /// `pool_mode = transaction`, in any version. A node opens up to `connections + 1` connections
+    /// to it.
+    ///
+    /// Everything passes through the pooler, except for the migrations and the session of
+    /// [`PostgresStore::change_feed`] that listens. These use the URL of the builder, which must
+    /// lead to the server itself, or through a pooler in session mode.
+    ///
+    /// Each operation is a transaction of its own, which leaves no setting and no prepared
+    /// statement in a session. So a lookup takes four round trips to the pooler. Use
+    /// [`schema`](Self::schema) rather than `options` in the URL of the pooler: `PgBouncer` rejects
+    /// `options` by default.
+    ///
+    /// ```no_run
+    /// use tower_api_key::store::PostgresStore;
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let store = PostgresStore::builder("postgres://keys@db.example/keys?sslmode=verify-full")
+    ///     .pooler("postgres://keys@pooler.example:6432/keys?sslmode=verify-full")
+    ///     .open()
+    ///     .await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn pooler(mut self, url: impl Into<String>) -> Self {
+        self.pooler = Some(url.into());
         self
     }
 
@@ -145,7 +173,7 @@ impl PostgresStoreBuilder {
     /// The server cancels a statement after 90 % of this time. After the same time without a
     /// statement in a transaction, it ends the session, so a client that is gone holds no locks.
     pub fn operation_timeout(mut self, timeout: Duration) -> Self {
-        self.operation_timeout = timeout;
+        self.bounds.operation_timeout = timeout;
         self
     }
 
@@ -168,8 +196,9 @@ impl PostgresStoreBuilder {
         self
     }
 
-    /// Sets the prefix of the names of all tables, indexes, triggers and functions: with `acme_`,
-    /// the keys are in the table `acme_api_keys`. Stores with different prefixes share nothing.
+    /// Sets the prefix of the names of all tables, sequences, indexes, triggers and functions: with
+    /// `acme_`, the keys are in the table `acme_api_keys`. Stores with different prefixes share
+    /// nothing.
     ///
     /// The prefix has 1 to 20 characters of a-z, 0-9 and `_`, and does not begin with a digit,
     /// `pg_` or `sqlite_`; another prefix is an error of [`open`](Self::open) and
@@ -186,18 +215,28 @@ impl PostgresStoreBuilder {
     /// Returns the errors of [`PostgresStore::open`].
     pub async fn open(self) -> Result<PostgresStore, sqlx::Error> {
         let store = self.build()?;
+        let (pool, timeout) = (&store.pool, self.bounds.operation_timeout);
+        if self.pooler.is_some() {
+            let mut connection = pool.within(pool.connect_directly()).await?;
+            if !pool.within(migrations::is_up_to_date(&mut connection, &pool.tables)).await? {
+                migrations::run(&mut connection, &pool.tables, self.create_schema).await?;
+            }
+            let _ = within(timeout, connection.close()).await;
+            check(&store).await?;
+            return Ok(store);
+        }
         let work = async {
-            let mut connection = store.pool.acquire_checked(Purpose::Change).await?;
-            let is_up_to_date = migrations::is_up_to_date(&mut connection, &store.pool.tables).await?;
+            let mut connection = pool.acquire_checked(Purpose::Change).await?;
+            let is_up_to_date = migrations::is_up_to_date(&mut connection, &pool.tables).await?;
             Ok((connection, is_up_to_date))
         };
-        let (mut connection, is_up_to_date) = store.pool.within(work).await?;
+        let (mut connection, is_up_to_date) = pool.within(work).await?;
         if !is_up_to_date {
             // No timeout: migrations may be slow.
-            migrations::run(&mut connection, &store.pool.tables, self.create_schema).await?;
-            store.pool.within(prepare(&mut *connection, self.operation_timeout)).await?;
+            migrations::run(&mut connection, &pool.tables, self.create_schema).await?;
+            pool.within(prepare(&mut *connection, timeout)).await?;
         }
-        connection.release();
+        connection.put_back();
         Ok(store)
     }
 
@@ -208,48 +247,41 @@ impl PostgresStoreBuilder {
     /// Returns the errors of [`PostgresStore::connect`].
     pub async fn connect(self) -> Result<PostgresStore, sqlx::Error> {
         let store = self.build()?;
-        let work = async {
-            let mut connection = store.pool.acquire_checked(Purpose::Change).await?;
-            migrations::check(&mut connection, &store.pool.tables).await?;
-            connection.release();
-            Ok(())
-        };
-        store.pool.within(work).await?;
+        check(&store).await?;
         Ok(store)
     }
 
     fn build(&self) -> Result<PostgresStore, sqlx::Error> {
         let tables = Tables::new(self.schema.as_deref(), self.table_prefix.as_deref())?;
-        let mut options = match &self.server {
-            Server::Url(url) => {
-                check_settings(url)?;
-                url.parse()?
-            }
-            Server::Options(options) => PgConnectOptions::clone(options),
+        let direct = match &self.server {
+            Server::Url(url) => url::parse(url)?,
+            Server::Options(options) => vec![PgConnectOptions::clone(options)],
         };
-        if options.get_application_name().is_none() {
-            options = options.application_name(NAME);
-        }
-        Ok(PostgresStore { pool: Pool::new(options, tables, self.connections, self.operation_timeout) })
+        let pooler = self.pooler.as_deref().map(url::parse).transpose()?;
+        // PgBouncer rejects parameters that it does not know. `extra_float_digits` is one of them.
+        let pooler = pooler.map(|hosts| hosts.into_iter().map(|host| host.extra_float_digits(None)).collect());
+        let pool = Pool::new(named(direct), pooler.map(named), tables, self.bounds);
+        Ok(PostgresStore { pool })
     }
 }
 
-/// Rejects unknown URL parameters. sqlx ignores them, so a typo in `sslmode` would leave the server
-/// unverified.
-fn check_settings(url: &str) -> Result<(), sqlx::Error> {
-    let query = url.split_once('?').map_or("", |(_, query)| query.split('#').next().unwrap_or_default());
-    let unknown = form_urlencoded::parse(query.as_bytes())
-        .find(|(name, _)| !SETTINGS.contains(&&**name) && !name.starts_with("options["));
-    match unknown {
-        None => Ok(()),
-        // The text before the `@` may be part of a password, so the error must not show it.
-        Some(_) if query.contains('@') => {
-            Err(sqlx::Error::Configuration("the URL has a `?` before its `@`: write it as %3F".into()))
-        }
-        Some((name, _)) => {
-            Err(sqlx::Error::Configuration(format!("the URL has an unknown parameter: {name:?}").into()))
-        }
-    }
+/// Fails unless the tables are up to date.
+async fn check(store: &PostgresStore) -> Result<(), sqlx::Error> {
+    let work = async {
+        let mut connection = store.pool.acquire_checked(Purpose::Change).await?;
+        migrations::check(&mut connection, &store.pool.tables).await?;
+        connection.release().await
+    };
+    store.pool.within(work).await
+}
+
+/// Sets the name of the sessions, unless they have one.
+fn named(hosts: Vec<PgConnectOptions>) -> Hosts {
+    let named = hosts.into_iter().map(|host| match host.get_application_name() {
+        None => host.application_name(NAME),
+        Some(_) => host,
+    });
+    Hosts::new(named.collect())
 }
 
 impl fmt::Debug for PostgresStoreBuilder {
@@ -257,8 +289,7 @@ impl fmt::Debug for PostgresStoreBuilder {
         f.debug_struct("PostgresStoreBuilder")
             .field("schema", &self.schema)
             .field("table_prefix", &self.table_prefix)
-            .field("connections", &self.connections)
-            .field("operation_timeout", &self.operation_timeout)
+            .field("bounds", &self.bounds)
             .finish_non_exhaustive()
     }
 }

@@ -92,7 +92,7 @@ pub(super) async fn write(
     }
     let events: Vec<_> = events.iter().map(event_row::object).collect();
     let events = serde_json::to_string(&events).map_err(|error| sqlx::Error::Encode(error.into()))?;
-    sqlx::query(tables.sql(INSERT)).bind(events).execute(connection).await.map(drop)
+    tables.query(INSERT).bind(events).execute(connection).await.map(drop)
 }
 
 // === impl PostgresStore ===
@@ -102,7 +102,7 @@ impl PostgresStore {
         let work = async {
             self.place().await?;
             let read = |mut connection: PooledConnection| async move {
-                let query = sqlx::query(self.pool.tables.sql(SINCE)).bind(cursor.number());
+                let query = self.pool.tables.query(SINCE).bind(cursor.number());
                 let rows = query.bind(row::number(limit as u64)).fetch_all(&mut *connection).await;
                 (connection, rows)
             };
@@ -115,7 +115,7 @@ impl PostgresStore {
         let work = async {
             while self.place().await? {}
             let read = |mut connection: PooledConnection| async move {
-                let newest = sqlx::query_scalar(self.pool.tables.sql(NEWEST)).fetch_one(&mut *connection).await;
+                let newest = self.pool.tables.query_scalar(NEWEST).fetch_one(&mut *connection).await;
                 (connection, newest)
             };
             self.pool.read(Purpose::List, read).await
@@ -127,14 +127,14 @@ impl PostgresStore {
     /// Gives positions to committed events. Returns whether there may be more of them.
     async fn place(&self) -> Result<bool, sqlx::Error> {
         let read = |mut connection: PooledConnection| async move {
-            let is_unplaced = sqlx::query_scalar(self.pool.tables.sql(IS_UNPLACED)).fetch_one(&mut *connection).await;
+            let is_unplaced = self.pool.tables.query_scalar(IS_UNPLACED).fetch_one(&mut *connection).await;
             (connection, is_unplaced)
         };
         if !self.pool.read::<bool, _>(Purpose::List, read).await? {
             return Ok(false);
         }
         let mut transaction = self.pool.begin(Purpose::List, &[LOCK]).await?;
-        let query = sqlx::query(self.pool.tables.sql(PLACE)).bind(BATCH);
+        let query = self.pool.tables.query(PLACE).bind(BATCH);
         let placed = query.execute(transaction.connection()).await?.rows_affected();
         transaction.commit().await?;
         Ok(placed >= BATCH.unsigned_abs())
@@ -158,7 +158,7 @@ impl PostgresStore {
     pub(super) async fn prune(&self, before: SystemTime, limit: usize) -> Result<usize, sqlx::Error> {
         let work = async {
             let mut transaction = self.pool.begin(Purpose::Add, &[]).await?;
-            let query = sqlx::query(self.pool.tables.sql(PRUNE)).bind(row::micros(before));
+            let query = self.pool.tables.query(PRUNE).bind(row::micros(before));
             let query = query.bind(row::number(limit as u64));
             let pruned = query.execute(transaction.connection()).await?.rows_affected();
             transaction.commit().await?;
@@ -170,7 +170,7 @@ impl PostgresStore {
     pub(super) async fn announce_expiries(&self, now: SystemTime, limit: usize) -> Result<usize, sqlx::Error> {
         let work = async {
             let mut transaction: PostgresTransaction<'_> = self.pool.begin(Purpose::Add, &[]).await?;
-            let query = sqlx::query(self.pool.tables.sql(ANNOUNCE)).bind(row::micros(now));
+            let query = self.pool.tables.query(ANNOUNCE).bind(row::micros(now));
             let rows = query.bind(row::number(limit as u64)).fetch_all(transaction.connection()).await?;
             let events = rows.iter().map(|row| event_row::expiry(row, now)).collect::<Result<Vec<_>, _>>()?;
             transaction.record_events(&events).await?;

@@ -73,7 +73,7 @@ impl MeterStore for PostgresStore {
             let is_first = !is_repeated.swap(true, Ordering::Relaxed);
             let are_first = if is_first { &columns.are_first } else { repeated };
             async move {
-                let query = sqlx::query(connection.tables().sql(TAKE)).bind(&columns.leases).bind(&columns.replaced);
+                let query = connection.tables().query(TAKE).bind(&columns.leases).bind(&columns.replaced);
                 let query = query.bind(&columns.meters).bind(&columns.kinds).bind(&columns.sizes);
                 let query = query.bind(&columns.tolerances).bind(&columns.spans).bind(&columns.firsts);
                 let query = query.bind(&columns.leasts).bind(&columns.waitings).bind(&columns.mores);
@@ -103,7 +103,7 @@ impl MeterStore for PostgresStore {
         let meters = &returns.iter().map(|done| name(&done.meter)).collect::<Vec<_>>();
         let lefts = &returns.iter().map(|done| meter_row::units(done.left)).collect::<Vec<_>>();
         let give_back = |mut connection: PooledConnection| async move {
-            let query = sqlx::query(connection.tables().sql(GIVE_BACK)).bind(leases).bind(meters).bind(lefts);
+            let query = connection.tables().query(GIVE_BACK).bind(leases).bind(meters).bind(lefts);
             let done = query.execute(&mut *connection).await;
             (connection, done)
         };
@@ -113,7 +113,7 @@ impl MeterStore for PostgresStore {
     async fn balance(&self, meter: &MeterId) -> Result<Option<Balance>, sqlx::Error> {
         let meter = &name(meter);
         let read = |mut connection: PooledConnection| async move {
-            let query = sqlx::query(connection.tables().sql(BALANCE)).bind(meter);
+            let query = connection.tables().query(BALANCE).bind(meter);
             let row = query.fetch_optional(&mut *connection).await;
             (connection, row)
         };
@@ -126,7 +126,7 @@ impl MeterStore for PostgresStore {
         // The function refuses what is above 2^62.
         let amount = row::number(amount.min((1 << 62) + 1));
         let top_up = |mut connection: PooledConnection| async move {
-            let query = sqlx::query(connection.tables().sql(TOP_UP)).bind(meter).bind(once.as_str()).bind(amount);
+            let query = connection.tables().query(TOP_UP).bind(meter).bind(once.as_str()).bind(amount);
             let row = query.fetch_one(&mut *connection).await;
             (connection, row)
         };

@@ -9,7 +9,7 @@ use crate::store::{
     tables::{Tables, TablesError},
 };
 
-pub(super) const MIGRATIONS: [Migration; 14] = [
+pub(super) const MIGRATIONS: [Migration; 15] = [
     migration(1, 1, include_str!("1.sql"), &[]),
     migration(2, 1, include_str!("2.sql"), &LISTS_AND_LIMITS),
     migration(3, 3, include_str!("3.sql"), &[]),
@@ -24,6 +24,7 @@ pub(super) const MIGRATIONS: [Migration; 14] = [
     migration(12, 3, include_str!("meters.sql"), &[]),
     migration(13, 3, include_str!("addresses.sql"), &[]),
     migration(14, 3, include_str!("roles.sql"), &[]),
+    migration(15, 3, include_str!("beat.sql"), &[]),
 ];
 
 const VERSION_TABLE: &str = "create table if not exists api_keys_schema
@@ -147,9 +148,9 @@ async fn run_batches(connection: &mut PgConnection, tables: &Tables, batch: &'st
     let last = "select max(id collate \"C\") from (select id from api_keys where id > $1 order by id limit $2) as rows";
     let mut after = String::new();
     loop {
-        let until = sqlx::query_scalar::<_, Option<String>>(tables.sql(last)).bind(&after).bind(BATCH);
+        let until = tables.query_scalar::<Option<String>>(last).bind(&after).bind(BATCH);
         let Some(until) = until.fetch_one(&mut *connection).await? else { return Ok(()) };
-        sqlx::query(tables.sql(batch)).bind(&after).bind(&until).execute(&mut *connection).await?;
+        tables.query(batch).bind(&after).bind(&until).execute(&mut *connection).await?;
         after = until;
     }
 }
@@ -185,7 +186,7 @@ async fn refuse_foreign(connection: &mut PgConnection, tables: &Tables, version:
         from (select format('%I.%I', coalesce($1::text, current_schema()::text), created) from unnest($2::text[]) as created)
             as names (name)
         where to_regclass(name) is not null limit 1";
-    let foreign = sqlx::query_scalar(foreign).bind(tables.schema()).bind(names).fetch_optional(connection).await?;
+    let foreign = tables.query_scalar(foreign).bind(tables.schema()).bind(names).fetch_optional(connection).await?;
     foreign.map_or(Ok(()), |name: String| Err(TablesError::Foreign(name).into()))
 }
 
@@ -197,7 +198,7 @@ async fn drop_invalid(
 ) -> Result<(), sqlx::Error> {
     let is_invalid =
         format!("select not indisvalid from pg_catalog.pg_index where indexrelid = to_regclass('{}')", index.name);
-    let is_invalid = sqlx::query_scalar(tables.sql(is_invalid)).fetch_optional(&mut *connection).await?;
+    let is_invalid = tables.query_scalar(is_invalid).fetch_optional(&mut *connection).await?;
     if is_invalid == Some(true) {
         let drop = format!("drop index concurrently {}", index.name);
         sqlx::raw_sql(tables.sql(drop)).execute(connection).await?;
@@ -231,13 +232,13 @@ async fn stored(connection: &mut PgConnection, tables: &Tables) -> Result<Option
     let columns = "select count(attname) from pg_catalog.pg_class left join pg_catalog.pg_attribute
         on attrelid = pg_class.oid and attname in ('version', 'works_with') and not attisdropped
         where pg_class.oid = to_regclass('api_keys_schema') group by pg_class.oid";
-    match sqlx::query_scalar::<_, i64>(tables.sql(columns)).fetch_optional(&mut *connection).await? {
+    match tables.query_scalar::<i64>(columns).fetch_optional(&mut *connection).await? {
         None => return Ok(None),
         Some(2) => {}
         Some(_) => return Err(TablesError::Foreign(tables.name("api_keys_schema")).into()),
     }
     let newest = "select version, works_with from api_keys_schema order by version desc limit 1";
-    let row = sqlx::query(tables.sql(newest)).fetch_optional(connection).await?;
+    let row = tables.query(newest).fetch_optional(connection).await?;
     let Some(row) = row else { return Ok(Some((0, 0))) };
     Ok(Some((row.try_get("version")?, row.try_get("works_with")?)))
 }

@@ -1,18 +1,30 @@
 //! Keys in PostgreSQL, shared by any number of nodes.
 
+#[cfg(feature = "cache")]
+mod beat;
 mod builder;
 mod change_feed;
+mod channel;
+mod connection;
 mod events;
+#[cfg(feature = "cache")]
+mod follow;
+mod hosts;
 #[cfg(feature = "limits")]
 mod meters;
 mod migrations;
+mod notification;
 mod pool;
+mod query;
+mod queues;
 mod registry;
 mod search;
 mod session;
 mod statements;
 mod timeout;
 mod transaction;
+mod url;
+mod watched;
 #[cfg(feature = "webhooks")]
 mod webhooks;
 
@@ -35,7 +47,9 @@ use crate::{key::KeyDigest, record::KeyRecord};
 /// stored to the microsecond. Extensions are not stored. Text that contains NUL, which PostgreSQL
 /// cannot store, is an error.
 ///
-/// Lookups take one round trip each; see [`CachedStore`](crate::store::CachedStore) to avoid them.
+/// Lookups take one round trip each, or four behind a
+/// [pooler in transaction mode](PostgresStoreBuilder::pooler); see
+/// [`CachedStore`](crate::store::CachedStore) to avoid them.
 ///
 /// ```no_run
 /// use tower_api_key::{KeyFormat, KeyManager, store::PostgresStore};
@@ -50,9 +64,8 @@ use crate::{key::KeyDigest, record::KeyRecord};
 ///
 /// # The URL
 ///
-/// `postgres://user:password@host:port/database`, with settings after `?`. A setting that sqlx does
-/// not know (`channel_binding`, `target_session_attrs`) is an error, so that a typo in `sslmode` is
-/// not ignored:
+/// `postgres://user:password@host:port/database`, with settings after `?`. An unknown setting
+/// (`channel_binding`) is an error, so that a typo in `sslmode` is not ignored:
 ///
 /// | `sslmode`           | connection                                                                          |
 /// |---------------------|-------------------------------------------------------------------------------------|
@@ -64,15 +77,23 @@ use crate::{key::KeyDigest, record::KeyRecord};
 ///
 /// - `sslrootcert` is the file of the CA (default: the CAs of the system); `sslcert` and `sslkey`
 ///   are those of the client.
-/// - `application_name` is `tower-api-key` by default. The two connections of
-///   [`PostgresStore::change_feed`] append ` changes` and ` heartbeats`.
+/// - `application_name` is `tower-api-key` by default. The session that listens for
+///   [`PostgresStore::change_feed`] appends ` changes`.
 /// - `options=-csearch_path%3Dkeys` puts the tables into a schema of their own.
+/// - Several hosts, as [libpq] reads them: `postgres://keys@a:5432,b:5433/keys`, or
+///   `?host=a,b&port=5432`, with one port for all hosts or one for each. A new connection tries the
+///   host that worked last, then the others, each for an equal part of the time. It takes the first
+///   that is no replica. `target_session_attrs` may be `read-write` or `primary`, which is what a
+///   store always does; another value is an error.
+///
+/// [libpq]: https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-MULTIPLE-HOSTS
 ///
 /// # Failures
 ///
-/// A replica is rejected: it may be behind, so that a revoked key would still work. An operation
-/// that exceeds [`operation_timeout`](PostgresStoreBuilder::operation_timeout) fails, and its
-/// connection is closed; so no call takes longer, even if the network drops all packets.
+/// A replica is rejected: it may be behind, so that a revoked key would still work. After a
+/// failover between the hosts of the URL, new connections find the new primary. An operation that
+/// exceeds [`operation_timeout`](PostgresStoreBuilder::operation_timeout) fails, and its connection
+/// is closed; so no call takes longer, even if the network drops all packets.
 ///
 /// # Timing
 ///
@@ -129,7 +150,8 @@ impl PostgresStore {
         PostgresStoreBuilder::new(url.into())
     }
 
-    /// Returns a feed of every change to the keys, by any program, over its own connections.
+    /// Returns a feed of every change to the keys, by any program. Its session that listens is no
+    /// part of the pool.
     pub fn change_feed(&self) -> PostgresChangeFeed {
         PostgresChangeFeed::new(&self.pool)
     }
@@ -167,9 +189,9 @@ fn contains_nul(name: &str) -> bool {
 async fn find(pool: &Arc<Pool>, mut permit: Permit, digest: &KeyDigest) -> Result<Option<KeyRecord>, sqlx::Error> {
     loop {
         let mut connection = pool.acquire(permit).await?;
-        let query = sqlx::query(pool.tables.sql(statements::FIND)).bind(&digest.as_bytes()[..]);
+        let query = pool.tables.query(statements::FIND).bind(&digest.as_bytes()[..]);
         let row = query.fetch_optional(&mut *connection).await;
-        match connection.finish(row) {
+        match connection.finish(row).await {
             ControlFlow::Continue(freed) => permit = freed,
             ControlFlow::Break(row) => {
                 let Some(row) = row? else {

@@ -2,92 +2,75 @@
 //! it is closed: the server may never answer, and its transaction must end.
 
 use std::{
-    fmt, io,
-    ops::{ControlFlow, Deref, DerefMut},
+    fmt,
+    ops::ControlFlow,
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
 use sqlx::{
-    AssertSqlSafe, Connection, PgConnection,
+    Connection, PgConnection,
     postgres::{PgConnectOptions, PgRow},
 };
-use tokio::{
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::{Instant, sleep, timeout, timeout_at},
-};
+use tokio::time::{Instant, sleep, timeout_at};
 
-pub(super) use super::{session::prepare, timeout::within};
 use super::{
-    statements,
+    connection::Aging,
+    hosts::Hosts,
+    queues::Queues,
+    session, statements,
     timeout::{is_timeout, timed_out},
     transaction::{PostgresTransaction, locking},
 };
+pub(super) use super::{
+    connection::PooledConnection,
+    queues::{Permit, Purpose},
+    session::prepare,
+    timeout::within,
+};
 use crate::store::tables::Tables;
 
-/// A bounded number of connections to one server.
+/// A bounded number of connections to one database.
 ///
-/// Management uses at most half of them, and lists at most an eighth, since each list keeps a
-/// processor of the server busy. One of management's connections is reserved for edits, revocations
-/// and reads of single keys. So lookups do not wait for management, and a revocation waits neither
-/// for lists nor for new keys. With fewer than four connections the shares overlap.
+/// Behind a pooler in transaction mode, a connection that is in use is always in a transaction. Its
+/// settings end with the transaction, and its statements have no names. So no session of the server
+/// keeps anything of this pool.
 pub(super) struct Pool {
-    pub(super) options: PgConnectOptions,
+    /// The hosts without a pooler.
+    pub(super) direct: Hosts,
+    /// The hosts of the connections: the pooler, or the same.
+    hosts: Hosts,
+    /// The statements that begin a transaction on each connection, behind a pooler only.
+    begin: Option<String>,
     pub(super) operation_timeout: Duration,
     pub(super) tables: Tables,
-    permits: Arc<Semaphore>,
-    managing: Arc<Semaphore>,
-    adding: Arc<Semaphore>,
-    listing: Arc<Semaphore>,
-    idle: Mutex<Vec<PgConnection>>,
+    max_lifetime: Duration,
+    queues: Queues,
+    idle: Mutex<Vec<Aging>>,
     decoy: OnceLock<PgRow>,
 }
 
-/// The use of a connection. The queues form a chain: lists, additions, changes, lookups. Each use
-/// waits in its own queue first, then in all later ones.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Purpose {
-    /// The lookup of a key for a request.
-    LookUp,
-    /// An edit, a revocation, or a read of one key.
-    Change,
-    /// New keys, use counts, and the removal of a user: they may wait for a lock.
-    Add,
-    List,
-}
-
-/// The permit for a connection: one permit of each queue that the use has waited in.
-pub(super) struct Permit {
-    _queues: [Option<OwnedSemaphorePermit>; 4],
-}
-
-/// A connection in use, with its permit.
-pub(super) struct PooledConnection {
-    connection: PgConnection,
-    pool: Arc<Pool>,
-    permit: Permit,
-    was_idle: bool,
+/// How many connections a pool has, and for how long.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Bounds {
+    pub(super) connections: u32,
+    pub(super) max_lifetime: Duration,
+    pub(super) operation_timeout: Duration,
 }
 
 // === impl Pool ===
 
 impl Pool {
-    pub(super) fn new(
-        options: PgConnectOptions,
-        tables: Tables,
-        connections: u32,
-        operation_timeout: Duration,
-    ) -> Arc<Self> {
-        let permits = usize::try_from(connections.max(1)).unwrap_or(usize::MAX).min(Semaphore::MAX_PERMITS);
-        let of = |count: usize| Arc::new(Semaphore::new(count.max(1)));
+    pub(super) fn new(direct: Hosts, pooler: Option<Hosts>, tables: Tables, bounds: Bounds) -> Arc<Self> {
+        let begin = pooler.as_ref().map(|_| session::begin_with_settings(bounds.operation_timeout));
         Arc::new(Self {
-            options,
-            operation_timeout,
-            tables,
-            permits: of(permits),
-            managing: of(permits / 2),
-            adding: of((permits / 2).saturating_sub(1)),
-            listing: of(permits / 8),
+            hosts: pooler.unwrap_or_else(|| direct.clone()),
+            direct,
+            tables: if begin.is_some() { tables.with_unnamed_statements() } else { tables },
+            begin,
+            operation_timeout: bounds.operation_timeout,
+            max_lifetime: bounds.max_lifetime,
+            queues: Queues::new(bounds.connections),
             idle: Mutex::default(),
             decoy: OnceLock::new(),
         })
@@ -111,7 +94,7 @@ impl Pool {
         let done = timeout_at(deadline, work).await.unwrap_or_else(|_| Err(timed_out(self.operation_timeout)));
         if done.as_ref().is_err_and(is_timeout) {
             // The idle connections may have met the same fault.
-            self.idle().clear();
+            self.forget_idle();
         }
         done
     }
@@ -119,31 +102,16 @@ impl Pool {
     /// Waits for a permit, at most for half of the timeout. The other half is left for the query,
     /// since a query that times out closes its connection.
     pub(super) async fn permit(&self, purpose: Purpose) -> Result<Permit, sqlx::Error> {
-        let queues = [
-            (&self.listing, Purpose::List),
-            (&self.adding, Purpose::Add),
-            (&self.managing, Purpose::Change),
-            (&self.permits, Purpose::LookUp),
-        ];
-        let queueing = async {
-            let mut held = [const { None }; 4];
-            for (turn, (queue, _)) in held.iter_mut().zip(queues).filter(|(_, (_, first))| *first <= purpose) {
-                *turn = Some(Arc::clone(queue).acquire_owned().await.map_err(|_| sqlx::Error::PoolClosed)?);
-            }
-            Ok(Permit { _queues: held })
-        };
-        timeout(self.operation_timeout / 2, queueing).await.map_err(|_| sqlx::Error::PoolTimedOut)?
+        self.queues.permit(purpose, self.operation_timeout / 2).await
     }
 
     /// Returns a connection that the server may have closed while it was idle: see [`Pool::read`].
+    /// Behind a pooler, it has just begun a transaction.
     pub(super) async fn acquire(self: &Arc<Self>, permit: Permit) -> Result<PooledConnection, sqlx::Error> {
-        let idle = self.idle().pop();
-        let was_idle = idle.is_some();
-        let connection = match idle {
-            Some(connection) => connection,
-            None => self.connect().await?,
-        };
-        Ok(PooledConnection { connection, pool: Arc::clone(self), permit, was_idle })
+        match &self.begin {
+            None => self.take(permit).await,
+            Some(begin) => self.begin_with(permit, begin).await,
+        }
     }
 
     /// Reads with a connection, which `read` gives back with its result. If the server closed the
@@ -156,7 +124,7 @@ impl Pool {
         let mut permit = self.permit(purpose).await?;
         loop {
             let (connection, read) = read(self.acquire(permit).await?).await;
-            match connection.finish(read) {
+            match connection.finish(read).await {
                 ControlFlow::Break(read) => return read,
                 ControlFlow::Continue(freed) => permit = freed,
             }
@@ -168,7 +136,7 @@ impl Pool {
         let mut permit = self.permit(purpose).await?;
         loop {
             let mut connection = self.acquire(permit).await?;
-            if !connection.was_idle {
+            if !connection.is_unchecked() {
                 return Ok(connection);
             }
             match connection.ping().await {
@@ -180,42 +148,100 @@ impl Pool {
     }
 
     /// Begins a transaction and takes these advisory locks, in one round trip. Each statement sees
-    /// what was committed before it. A connection that turns out to be closed has done nothing, so
-    /// another one is tried.
+    /// what was committed before it.
     pub(super) async fn begin(
         self: &Arc<Self>,
         purpose: Purpose,
         locks: &[i64],
     ) -> Result<PostgresTransaction<'static>, sqlx::Error> {
-        let begin = format!("begin isolation level read committed{}", locking(locks));
-        let mut permit = self.permit(purpose).await?;
+        let begin = self.begin.as_deref().unwrap_or("begin isolation level read committed");
+        let begin = format!("{begin}{}", locking(locks));
+        let permit = self.permit(purpose).await?;
+        self.begin_with(permit, &begin).await.map(PostgresTransaction::new)
+    }
+
+    /// Begins a transaction with these statements. A connection that turns out to be closed has
+    /// done nothing, so another one is tried.
+    async fn begin_with(
+        self: &Arc<Self>,
+        mut permit: Permit,
+        statements: &str,
+    ) -> Result<PooledConnection, sqlx::Error> {
         loop {
-            let mut connection = self.acquire(permit).await?;
-            match sqlx::raw_sql(AssertSqlSafe(begin.as_str())).execute(&mut *connection).await {
-                Ok(_) => return Ok(PostgresTransaction::new(connection)),
-                Err(error) if connection.is_retryable(&error) => permit = connection.discard(),
+            let mut connection = self.take(permit).await?;
+            match connection.begin(statements).await {
+                Ok(()) => return Ok(connection),
+                Err(error) if connection.may_begin_on_another(&error) => permit = connection.discard(),
                 Err(error) => return Err(error),
             }
         }
     }
 
-    pub(super) async fn close(&self) {
-        for queue in [&self.listing, &self.adding, &self.managing, &self.permits] {
-            queue.close();
-        }
-        let idle = std::mem::take(&mut *self.idle());
-        for connection in idle {
-            let _ = within(self.operation_timeout, connection.close()).await;
+    /// Takes an idle connection, or connects.
+    async fn take(self: &Arc<Self>, permit: Permit) -> Result<PooledConnection, sqlx::Error> {
+        let idle = {
+            let mut idle = self.idle();
+            idle.retain(|connection| !connection.is_too_old());
+            idle.pop()
+        };
+        let was_idle = idle.is_some();
+        let connection = match idle {
+            Some(connection) => connection,
+            // Boxed, since the future is large, and few uses connect.
+            None => Box::pin(self.hosts.first(self.operation_timeout, |host| self.connect(host))).await?,
+        };
+        Ok(PooledConnection::new(connection, Arc::clone(self), permit, was_idle))
+    }
+
+    /// Keeps a connection for later use, unless it is too old.
+    pub(super) fn keep(&self, connection: Aging) {
+        if !self.queues.is_closed() && !connection.is_too_old() {
+            self.idle().push(connection);
         }
     }
 
-    async fn connect(&self) -> Result<PgConnection, sqlx::Error> {
-        let mut connection = PgConnection::connect_with(&self.options).await?;
-        prepare(&mut connection, self.operation_timeout).await?;
-        if self.decoy.get().is_none() {
-            let _ = self.decoy.set(sqlx::query(statements::DECOY).fetch_one(&mut connection).await?);
+    /// Closes the idle connections.
+    pub(super) fn forget_idle(&self) {
+        self.idle().clear();
+    }
+
+    pub(super) async fn close(&self) {
+        self.queues.close();
+        let idle = std::mem::take(&mut *self.idle());
+        for idle in idle {
+            let _ = within(self.operation_timeout, idle.connection.close()).await;
         }
-        Ok(connection)
+    }
+
+    async fn connect(&self, host: PgConnectOptions) -> Result<Aging, sqlx::Error> {
+        let mut connection = PgConnection::connect_with(&host).await?;
+        match &self.begin {
+            None => prepare(&mut connection, self.operation_timeout).await?,
+            Some(begin) => session::begin(&mut connection, begin).await?,
+        }
+        if self.decoy.get().is_none() {
+            let _ = self.decoy.set(self.tables.query(statements::DECOY).fetch_one(&mut connection).await?);
+        }
+        if self.is_in_transactions() {
+            sqlx::raw_sql("commit").execute(&mut connection).await?;
+        }
+        Ok(Aging::new(connection, self.max_lifetime))
+    }
+
+    /// Connects to the primary without a pooler. The connection is no part of the pool.
+    pub(super) async fn connect_directly(&self) -> Result<PgConnection, sqlx::Error> {
+        let connect = |host: PgConnectOptions| async move {
+            let mut connection = PgConnection::connect_with(&host).await?;
+            prepare(&mut connection, self.operation_timeout).await?;
+            Ok(connection)
+        };
+        Box::pin(self.direct.first(self.operation_timeout, connect)).await
+    }
+
+    /// Returns whether each connection is in a transaction while it is in use, because a pooler may
+    /// give it another session for each transaction.
+    pub(super) fn is_in_transactions(&self) -> bool {
+        self.begin.is_some()
     }
 
     /// Returns the decoy row. It belongs to no key, and has the size of the row of a common key.
@@ -223,7 +249,7 @@ impl Pool {
         self.decoy.get()
     }
 
-    fn idle(&self) -> MutexGuard<'_, Vec<PgConnection>> {
+    fn idle(&self) -> MutexGuard<'_, Vec<Aging>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -231,70 +257,11 @@ impl Pool {
 impl fmt::Debug for Pool {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Pool")
-            .field("host", &self.options.get_host())
-            .field("port", &self.options.get_port())
-            .field("database", &self.options.get_database())
+            .field("hosts", &self.hosts)
+            .field("database", &self.direct.database())
             .field("operation_timeout", &self.operation_timeout)
-            .field("free", &self.permits.available_permits())
+            .field("free", &self.queues.free())
             .field("idle", &self.idle().len())
             .finish_non_exhaustive()
-    }
-}
-
-// === impl PooledConnection ===
-
-impl PooledConnection {
-    pub(super) fn tables(&self) -> &Tables {
-        &self.pool.tables
-    }
-
-    /// Returns the connection to the pool. A connection that is dropped is closed.
-    pub(super) fn release(self) {
-        let Self { connection, pool, permit, .. } = self;
-        if !pool.permits.is_closed() {
-            pool.idle().push(connection);
-        }
-        drop(permit);
-    }
-
-    /// Closes the connection and keeps its permit.
-    pub(super) fn discard(self) -> Permit {
-        self.permit
-    }
-
-    /// Ends a read: breaks with its result, or continues with the permit for another attempt.
-    pub(super) fn finish<T>(self, read: Result<T, sqlx::Error>) -> ControlFlow<Result<T, sqlx::Error>, Permit> {
-        match &read {
-            Ok(_) => self.release(),
-            Err(error) if self.is_retryable(error) => return ControlFlow::Continue(self.discard()),
-            Err(_) => {}
-        }
-        ControlFlow::Break(read)
-    }
-
-    /// Returns whether the server closed this connection while it was idle. Then the server has
-    /// done nothing, and the work can be repeated on another connection.
-    pub(super) fn is_retryable(&self, error: &sqlx::Error) -> bool {
-        self.was_idle
-            && match error {
-                sqlx::Error::Io(error) => error.kind() != io::ErrorKind::TimedOut,
-                // The server is shutting down, or has ended this session.
-                sqlx::Error::Database(error) => error.code().is_some_and(|code| code.starts_with("57P")),
-                _ => false,
-            }
-    }
-}
-
-impl Deref for PooledConnection {
-    type Target = PgConnection;
-
-    fn deref(&self) -> &PgConnection {
-        &self.connection
-    }
-}
-
-impl DerefMut for PooledConnection {
-    fn deref_mut(&mut self) -> &mut PgConnection {
-        &mut self.connection
     }
 }

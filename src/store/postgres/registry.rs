@@ -34,7 +34,7 @@ impl TransactionalStore for PostgresStore {
             return Ok(None);
         }
         let read = |mut connection: PooledConnection| async move {
-            let query = sqlx::query(self.pool.tables.sql(statements::GET)).bind(id.as_str());
+            let query = self.pool.tables.query(statements::GET).bind(id.as_str());
             let row = query.fetch_optional(&mut *connection).await;
             (connection, row)
         };
@@ -54,7 +54,7 @@ impl TransactionalStore for PostgresStore {
             loop {
                 let mut connection = self.pool.acquire(permit).await?;
                 let read = search_page(filter, &self.pool.tables, &mut connection).await;
-                match connection.finish(read) {
+                match connection.finish(read).await {
                     ControlFlow::Break(read) => return read,
                     ControlFlow::Continue(freed) => permit = freed,
                 }
@@ -65,7 +65,7 @@ impl TransactionalStore for PostgresStore {
 
     async fn read_idempotency(&self, id: &[u8; 32]) -> Result<Option<IdempotencyRecord>, sqlx::Error> {
         let read = |mut connection: PooledConnection| async move {
-            let query = sqlx::query(self.pool.tables.sql(statements::CLAIMED)).bind(&id[..]);
+            let query = self.pool.tables.query(statements::CLAIMED).bind(&id[..]);
             let row = query.fetch_optional(&mut *connection).await;
             (connection, row)
         };
@@ -91,11 +91,11 @@ impl TransactionalStore for PostgresStore {
         let work = async {
             // Adding usage must not be repeated after an error, so the connection is checked first.
             let mut connection = self.pool.acquire_checked(Purpose::Add).await?;
-            let query = sqlx::query(self.pool.tables.sql(statements::RECORD_USES));
+            let query = self.pool.tables.query(statements::RECORD_USES);
             let query = query.bind(keys.0).bind(keys.1).bind(keys.2).bind(days.0).bind(days.1);
             let query = counts.into_iter().fold(query, Query::bind);
             query.execute(&mut *connection).await?;
-            connection.release();
+            connection.release().await?;
             Ok(())
         };
         self.pool.within(work).await
@@ -107,7 +107,7 @@ impl TransactionalStore for PostgresStore {
         }
         let (first, last) = (row::day_number(*days.start()), row::day_number(*days.end()));
         let read = |mut connection: PooledConnection| async move {
-            let query = sqlx::query(self.pool.tables.sql(statements::USAGE)).bind(id.as_str()).bind(first).bind(last);
+            let query = self.pool.tables.query(statements::USAGE).bind(id.as_str()).bind(first).bind(last);
             let rows = query.fetch_all(&mut *connection).await;
             (connection, rows)
         };
@@ -118,10 +118,9 @@ impl TransactionalStore for PostgresStore {
     async fn prune_usage(&self, before: UtcDay) -> Result<u64, sqlx::Error> {
         let work = async {
             let mut connection = self.pool.acquire_checked(Purpose::Add).await?;
-            let query =
-                sqlx::query(self.pool.tables.sql(statements::PRUNE_USAGE)).bind(row::day_number(before)).bind(PRUNED);
+            let query = self.pool.tables.query(statements::PRUNE_USAGE).bind(row::day_number(before)).bind(PRUNED);
             let removed = query.execute(&mut *connection).await?.rows_affected();
-            connection.release();
+            connection.release().await?;
             Ok(removed)
         };
         self.pool.within(work).await
@@ -151,12 +150,15 @@ impl TransactionalStore for PostgresStore {
         let work = async {
             // A claim must not be repeated after an error, so the connection is checked first.
             let mut connection = self.pool.acquire_checked(Purpose::Add).await?;
-            let query = sqlx::query(self.pool.tables.sql(statements::CLAIM_EXPIRING))
+            let query = self
+                .pool
+                .tables
+                .query(statements::CLAIM_EXPIRING)
                 .bind(row::micros(claim.after))
                 .bind(row::micros(claim.until))
                 .bind(i64::try_from(claim.limit).unwrap_or(i64::MAX));
             let claimed = row::by_expiry(&query.fetch_all(&mut *connection).await?)?;
-            connection.release();
+            connection.release().await?;
             Ok(Some(claimed))
         };
         self.pool.within(work).await
@@ -168,9 +170,9 @@ impl TransactionalStore for PostgresStore {
         let (ids, ends): (Vec<String>, Vec<i64>) = ends.filter(|(id, _)| !contains_nul(id)).unzip();
         let work = async {
             let mut connection = self.pool.acquire_checked(Purpose::Add).await?;
-            let query = sqlx::query(self.pool.tables.sql(statements::RELEASE_EXPIRING)).bind(ids).bind(ends);
+            let query = self.pool.tables.query(statements::RELEASE_EXPIRING).bind(ids).bind(ends);
             query.execute(&mut *connection).await?;
-            connection.release();
+            connection.release().await?;
             Ok(())
         };
         self.pool.within(work).await

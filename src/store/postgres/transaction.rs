@@ -5,7 +5,7 @@ use std::{
     time::SystemTime,
 };
 
-use sqlx::{AssertSqlSafe, PgConnection, Postgres, Row, SqlStr};
+use sqlx::{AssertSqlSafe, PgConnection, Postgres, Row};
 
 use super::{contains_nul, events, pool::PooledConnection, statements};
 use crate::{
@@ -61,14 +61,10 @@ impl<'s> PostgresTransaction<'s> {
         &mut self.0
     }
 
-    fn sql(&self, text: &'static str) -> SqlStr {
-        self.0.tables().sql(text)
-    }
-
     async fn end(mut self, statement: &'static str) -> Result<(), sqlx::Error> {
         sqlx::raw_sql(statement).execute(&mut *self.0).await?;
         if let Session::Pooled(connection) = self.0 {
-            connection.release();
+            connection.put_back();
         }
         Ok(())
     }
@@ -94,17 +90,17 @@ impl RegistryTransaction for PostgresTransaction<'_> {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        let rows = sqlx::query(self.sql(statements::LOCK)).bind(ids).fetch_all(&mut *self.0).await?;
+        let rows = self.0.tables().query(statements::LOCK).bind(ids).fetch_all(&mut *self.0).await?;
         rows.iter().map(row::record).collect()
     }
 
     async fn insert(&mut self, record: &KeyRecord) -> Result<Result<(), RegistryError>, sqlx::Error> {
         loop {
-            let query = sqlx::query_with(self.sql(statements::INSERT), row::arguments::<Postgres>(record)?);
+            let query = self.0.tables().query_with(statements::INSERT, row::arguments::<Postgres>(record)?);
             if query.execute(&mut *self.0).await?.rows_affected() == 1 {
                 return Ok(Ok(()));
             }
-            let query = sqlx::query_scalar::<_, String>(self.sql(statements::DUPLICATES)).bind(record.id().as_str());
+            let query = self.0.tables().query_scalar::<String>(statements::DUPLICATES).bind(record.id().as_str());
             let duplicates = query.bind(&record.digest().as_bytes()[..]).fetch_all(&mut *self.0).await?;
             if duplicates.iter().any(|id| id == record.id().as_str()) {
                 return Ok(Err(RegistryError::DuplicateId(record.id().clone())));
@@ -117,13 +113,13 @@ impl RegistryTransaction for PostgresTransaction<'_> {
     }
 
     async fn put(&mut self, record: &KeyRecord) -> Result<(), sqlx::Error> {
-        let query = sqlx::query_with(self.sql(statements::PUT), row::arguments::<Postgres>(record)?);
+        let query = self.0.tables().query_with(statements::PUT, row::arguments::<Postgres>(record)?);
         query.execute(&mut *self.0).await.map(drop)
     }
 
     async fn delete(&mut self, ids: &[&KeyId]) -> Result<(), sqlx::Error> {
         let ids: Vec<&str> = ids.iter().map(|id| id.as_str()).collect();
-        sqlx::query(self.sql(statements::DELETE)).bind(ids).execute(&mut *self.0).await.map(drop)
+        self.0.tables().query(statements::DELETE).bind(ids).execute(&mut *self.0).await.map(drop)
     }
 
     async fn count(&mut self, keys: CountedKeys<'_>, max: u32) -> Result<u32, sqlx::Error> {
@@ -136,7 +132,7 @@ impl RegistryTransaction for PostgresTransaction<'_> {
     }
 
     async fn set_digest(&mut self, record: &KeyRecord) -> Result<Result<(), RegistryError>, sqlx::Error> {
-        let query = sqlx::query(self.sql(statements::SET_DIGEST)).bind(record.id().as_str());
+        let query = self.0.tables().query(statements::SET_DIGEST).bind(record.id().as_str());
         let query = query.bind(&record.digest().as_bytes()[..]).bind(row::number(record.version()));
         match query.execute(&mut *self.0).await {
             Err(sqlx::Error::Database(error)) if error.is_unique_violation() => Ok(Err(RegistryError::DuplicateDigest)),
@@ -149,14 +145,14 @@ impl RegistryTransaction for PostgresTransaction<'_> {
         claim: &IdempotencyRecord,
         now: SystemTime,
     ) -> Result<Result<(), RegistryError>, sqlx::Error> {
-        let query = sqlx::query(self.sql(statements::CLAIM)).bind(&claim.id[..]).bind(&claim.fingerprint[..]);
+        let query = self.0.tables().query(statements::CLAIM).bind(&claim.id[..]).bind(&claim.fingerprint[..]);
         let query = query.bind(claim.key_id.as_str()).bind(row::micros(claim.expires_at)).bind(row::micros(now));
         if query.execute(&mut *self.0).await?.rows_affected() == 0 {
-            let query = sqlx::query(self.sql(statements::CLAIMED)).bind(&claim.id[..]);
+            let query = self.0.tables().query(statements::CLAIMED).bind(&claim.id[..]);
             let stored = row::idempotency(&query.fetch_one(&mut *self.0).await?)?;
             return Ok(Err(stored.answer(&claim.fingerprint)));
         }
-        let prune = sqlx::query(self.sql(statements::PRUNE_CLAIMS)).bind(row::micros(now)).bind(i64::from(PRUNED));
+        let prune = self.0.tables().query(statements::PRUNE_CLAIMS).bind(row::micros(now)).bind(i64::from(PRUNED));
         prune.execute(&mut *self.0).await.map(|_| Ok(()))
     }
 

@@ -77,15 +77,15 @@ impl WebhookStore for PostgresStore {
         let work = async {
             let tables = &self.pool.tables;
             let mut transaction = self.pool.begin(Purpose::Add, &[]).await?;
-            let lock = || sqlx::query_scalar::<_, i64>(tables.sql(LOCK)).bind(endpoint);
+            let lock = || tables.query_scalar::<i64>(LOCK).bind(endpoint);
             let mut position = lock().fetch_optional(transaction.connection()).await?;
             if position.is_none() {
-                sqlx::query(tables.sql(REGISTER)).bind(endpoint).execute(transaction.connection()).await?;
+                tables.query(REGISTER).bind(endpoint).execute(transaction.connection()).await?;
                 position = lock().fetch_optional(transaction.connection()).await?;
             }
             let mut queued = None;
             if let Some(position) = position {
-                let query = sqlx::query(tables.sql(QUEUE)).bind(endpoint).bind(position).bind(row::micros(now));
+                let query = tables.query(QUEUE).bind(endpoint).bind(position).bind(row::micros(now));
                 queued = query.bind(i64::from(limit)).fetch_optional(transaction.connection()).await?;
             }
             let count = queued.map_or(Ok(0), |row| row.try_get::<i64, _>(0))?;
@@ -104,7 +104,7 @@ impl WebhookStore for PostgresStore {
     ) -> Result<Vec<WebhookDelivery>, sqlx::Error> {
         let work = async {
             let mut transaction = self.pool.begin(Purpose::Add, &[]).await?;
-            let query = sqlx::query(self.pool.tables.sql(CLAIM)).bind(endpoint).bind(row::micros(now));
+            let query = self.pool.tables.query(CLAIM).bind(endpoint).bind(row::micros(now));
             let query = query.bind(row::micros(now + lease)).bind(i64::from(limit));
             let rows = query.fetch_all(transaction.connection()).await?;
             let claimed = rows.iter().map(|row| delivery(endpoint, row)).collect::<Result<Vec<_>, _>>()?;
@@ -120,14 +120,14 @@ impl WebhookStore for PostgresStore {
             let mut transaction = self.pool.begin(Purpose::Add, &[]).await?;
             if outcome == WebhookOutcome::Gone {
                 // In the order of the locks of `queue_webhooks`.
-                sqlx::query(tables.sql(DISABLE)).bind(&delivery.endpoint).execute(transaction.connection()).await?;
+                tables.query(DISABLE).bind(&delivery.endpoint).execute(transaction.connection()).await?;
             }
             if outcome == WebhookOutcome::Delivered {
-                let query = sqlx::query(tables.sql(DELETE)).bind(&delivery.endpoint).bind(delivery.event_number);
+                let query = tables.query(DELETE).bind(&delivery.endpoint).bind(delivery.event_number);
                 query.execute(transaction.connection()).await?;
             } else {
                 let next_at = if let WebhookOutcome::Retry(at) = outcome { Some(row::micros(at)) } else { None };
-                let query = sqlx::query(tables.sql(RETRY)).bind(&delivery.endpoint).bind(delivery.event_number);
+                let query = tables.query(RETRY).bind(&delivery.endpoint).bind(delivery.event_number);
                 let query = query.bind(next_at).bind(i64::from(delivery.attempts));
                 query.execute(transaction.connection()).await?;
             }
@@ -139,7 +139,7 @@ impl WebhookStore for PostgresStore {
     async fn dead_webhooks(&self, endpoint: &str, limit: u32) -> Result<Vec<WebhookDelivery>, sqlx::Error> {
         let work = async {
             let mut transaction = self.pool.begin(Purpose::List, &[]).await?;
-            let query = sqlx::query(self.pool.tables.sql(DEAD)).bind(endpoint).bind(i64::from(limit));
+            let query = self.pool.tables.query(DEAD).bind(endpoint).bind(i64::from(limit));
             let rows = query.fetch_all(transaction.connection()).await?;
             transaction.commit().await?;
             rows.iter().map(|row| delivery(endpoint, row)).collect()
@@ -151,8 +151,8 @@ impl WebhookStore for PostgresStore {
         let work = async {
             let tables = &self.pool.tables;
             let mut transaction = self.pool.begin(Purpose::Add, &[]).await?;
-            sqlx::query(tables.sql(ENABLE)).bind(endpoint).execute(transaction.connection()).await?;
-            let query = sqlx::query(tables.sql(REVIVE)).bind(endpoint).bind(row::micros(now));
+            tables.query(ENABLE).bind(endpoint).execute(transaction.connection()).await?;
+            let query = tables.query(REVIVE).bind(endpoint).bind(row::micros(now));
             let revived = query.execute(transaction.connection()).await?.rows_affected();
             transaction.commit().await?;
             Ok(u32::try_from(revived).unwrap_or(u32::MAX))
@@ -163,7 +163,7 @@ impl WebhookStore for PostgresStore {
     async fn is_webhook_enabled(&self, endpoint: &str) -> Result<bool, sqlx::Error> {
         let work = async {
             let mut transaction = self.pool.begin(Purpose::List, &[]).await?;
-            let query = sqlx::query_scalar(self.pool.tables.sql(IS_ENABLED)).bind(endpoint);
+            let query = self.pool.tables.query_scalar(IS_ENABLED).bind(endpoint);
             let is_enabled = query.fetch_one(transaction.connection()).await?;
             transaction.commit().await?;
             Ok(is_enabled)

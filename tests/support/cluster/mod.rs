@@ -3,7 +3,7 @@
 
 pub mod caller;
 pub mod kind;
-mod node;
+pub mod node;
 pub mod victim;
 
 use std::{
