@@ -30,7 +30,7 @@ integration:
 
 # Only the tests of the PostgreSQL store: 3 min
 pg:
-    cargo test --all-features --test postgres -- --ignored --skip revocation::
+    cargo test --all-features --test postgres -- --ignored --skip revocation:: --skip fleet::
 
 # The crate with its minimum Rust version: 1 min
 msrv:
