@@ -17,7 +17,7 @@ mod world;
 use proptest::prelude::*;
 
 use self::{
-    beat::{Beats, Heard, Read, late},
+    beat::{Beats, Heard, Read, skewed_wait},
     world::{Mistake, Run, World, Wrong},
 };
 
@@ -155,10 +155,10 @@ fn a_read_that_fails_is_repeated_after_a_pause() {
 #[test]
 fn a_wait_is_mostly_late_and_never_too_late() {
     const MOST: u64 = 125_000_000;
-    let waits: Vec<u64> = (0..1_000_u64).map(|part| late(u64::MAX / 1_000 * part, MOST)).collect();
+    let waits: Vec<u64> = (0..1_000_u64).map(|part| skewed_wait(u64::MAX / 1_000 * part, MOST)).collect();
     assert!(waits.is_sorted());
     assert_eq!(waits[0], 0);
-    assert!(late(u64::MAX, MOST) <= MOST && late(u64::MAX, MOST) > MOST / 100 * 99);
+    assert!(skewed_wait(u64::MAX, MOST) <= MOST && skewed_wait(u64::MAX, MOST) > MOST / 100 * 99);
     // The first of 1,000 nodes is early, and a quarter of the time later only a few are.
     let early = waits.iter().filter(|wait| **wait < MOST / 4).count();
     assert!((2..10).contains(&early), "{early}");

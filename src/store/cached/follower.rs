@@ -1,6 +1,5 @@
 //! Follows the change feed: advances epochs, and records the newest proof that no change was
-//! missed.
-//! Most feeds prove it by heartbeats, which are sent here.
+//! missed. Most feeds prove it by heartbeats, which are sent here.
 
 use std::{
     convert::Infallible,

@@ -152,8 +152,10 @@ impl Beats {
             // While beats are asked for, they come more often than reads.
             (self.heard_at + self.quarter() - self.ahead).min(self.proven + self.lease / 2)
         };
-        // A slow server gets fewer reads. So does one whose beats are rare: one beat confirms many.
-        let pause = if self.reads.is_empty() { SHORTEST } else { SHORTEST.max(self.gap / 2) };
+        // A slow server gets fewer reads. So does one whose beats are rare though they were asked for:
+        // one beat confirms many reads.
+        let waits_for_asked_beat = !self.reads.is_empty() && at < self.asked_until;
+        let pause = if waits_for_asked_beat { SHORTEST.max(self.gap / 2) } else { SHORTEST };
         if requested_at > at { due.min(at + pause.max(8 * self.read_took)) } else { due }
     }
 
@@ -190,7 +192,7 @@ impl Beats {
     /// Notes that a node has asked for beats.
     pub(super) fn asked(&mut self, now: u64, random: u64) {
         self.asked_until = now + ASKED_FOR;
-        self.ask_due = now + ASKED_FOR / 2 + late(random, ASKED_FOR / 4);
+        self.ask_due = now + ASKED_FOR / 2 + skewed_wait(random, ASKED_FOR / 4);
     }
 
     /// Returns when this node must send a beat, if it hears none until then.
@@ -277,7 +279,7 @@ impl Beats {
     /// Begins to wait for a beat of another node.
     fn begin_wait(&mut self, now: u64, random: u64) {
         self.beat_at = now;
-        self.wait = late(random, self.lease / 8);
+        self.wait = skewed_wait(random, self.lease / 8);
     }
 }
 
@@ -285,7 +287,7 @@ impl Beats {
 /// of about 1,000 from the first to the last. So whether 3 nodes wait or 1,000, only a few of them
 /// stop waiting before they hear from the first one (compare Nonnenmacher and Biersack, "Scalable
 /// feedback for large groups", 1999).
-pub(super) fn late(random: u64, most: u64) -> u64 {
+pub(super) fn skewed_wait(random: u64, most: u64) -> u64 {
     // With u between 0 and 1: log2(1 + 1,023 u) / 10. The logarithm of an integer is exact to 1.
     let grown = (1 << 32) + (random >> 32) * 1023;
     let whole = grown.ilog2();
