@@ -152,8 +152,8 @@ impl Beats {
             // While beats are asked for, they come more often than reads.
             (self.heard_at + self.quarter() - self.ahead).min(self.proven + self.lease / 2)
         };
-        // A slow server gets fewer reads. So does one whose beats are rare though they were asked for:
-        // one beat confirms many reads.
+        // A slow server gets fewer reads. So does one whose beats are rare though they were asked
+        // for: one beat confirms many reads.
         let waits_for_asked_beat = !self.reads.is_empty() && at < self.asked_until;
         let pause = if waits_for_asked_beat { SHORTEST.max(self.gap / 2) } else { SHORTEST };
         if requested_at > at { due.min(at + pause.max(8 * self.read_took)) } else { due }
