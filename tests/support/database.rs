@@ -273,7 +273,8 @@ pub async fn node() -> (Database, Channel, CachedStore<Database>) {
     database.commit(record(2));
     let channel = database.channel();
     let node = CachedStore::builder(database.clone(), channel.clone()).build().unwrap();
-    sleep(Duration::from_millis(1)).await;
+    // Lookups are spread in time for one lease after a start.
+    sleep(Duration::from_millis(1001)).await;
     assert!(node.status().is_following);
     (database, channel, node)
 }
