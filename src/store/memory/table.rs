@@ -23,6 +23,9 @@ use crate::{
     record::{Fields, Generation, GenerationCounter, KeyRecord, ThreadCache},
 };
 
+/// Every lookup reads these fields, so they have cache lines of their own, away from the locks of
+/// changes.
+#[repr(align(128))]
 pub(super) struct DigestTable {
     /// Odd and secret, so that an attacker who chooses digests cannot make them collide.
     seed: u64,
