@@ -15,15 +15,12 @@ use crate::{
 
 impl Require {
     /// Returns whether a guard for one permission admits the request. It needs only the method and
-    /// the extensions, so the request is not split into its parts. Returns `None` for other guards,
+    /// the extensions, so the request is not split into its parts. Returns false for other guards,
     /// without a principal, and for a request that is rejected.
     #[inline]
-    pub(super) fn admits_by_permission(&self, method: &Method, extensions: &Extensions) -> Option<()> {
-        if !self.charge.is_none() {
-            return None;
-        }
-        let principal = extensions.get::<Principal>()?;
-        self.check.permissions(principal, method)?.then_some(())
+    pub(super) fn admits_by_permission(&self, method: &Method, extensions: &Extensions) -> bool {
+        let has_permission = |principal| self.check.permissions(principal, method) == Some(true);
+        self.charge.is_none() && extensions.get().is_some_and(has_permission)
     }
 
     /// Returns the verdict, and what to charge if the request passes.

@@ -72,6 +72,11 @@ pin_project! {
             wait: Wait,
             waiting: Option<Box<Waiting<S, B>>>,
         },
+        /// The guard has charged nothing.
+        Passed {
+            #[pin]
+            future: S::Future,
+        },
         Running {
             #[pin]
             future: S::Future,
@@ -111,10 +116,11 @@ where
     }
 
     fn call(&mut self, request: Request<ReqBody>) -> Self::Future {
-        match self.guard.admits_by_permission(request.method(), request.extensions()) {
-            Some(()) => GuardFuture::running(self.inner.call(request), Charged::default()),
-            None => self.admit(request),
+        if self.guard.admits_by_permission(request.method(), request.extensions()) {
+            let state = GuardState::Passed { future: self.inner.call(request) };
+            return GuardFuture { state };
         }
+        self.admit(request)
     }
 }
 
@@ -192,6 +198,10 @@ where
                         Err(NotCharged::Wait(wait)) => GuardState::Waiting { wait, waiting: Some(waiting) },
                         Err(NotCharged::Rejected(rejection)) => GuardState::Refused { rejection: Some(rejection) },
                     });
+                }
+                StateProjection::Passed { future } => {
+                    let response = ready!(future.poll(context))?;
+                    return Poll::Ready(Ok(response.map(|body| ResponseBody::inner(body, None))));
                 }
                 StateProjection::Running { future, charged } => {
                     let response = ready!(future.poll(context))?;

@@ -13,6 +13,7 @@ use super::{
     forward::IdentityHeader,
     found::{Accepted, FoundKey, PendingCredential, PendingLookup},
     observation::Observation,
+    plain::PlainAdmission,
     transport::TlsPolicy,
 };
 #[cfg(feature = "limits")]
@@ -49,12 +50,16 @@ pub(super) struct Authenticator {
     pub(super) failures: Option<crate::limit::Failures>,
     /// Whether the observers or the format of rejections read values of the request.
     pub(super) is_watched: bool,
+    /// See [`Authenticator::accepts_plainly`].
+    pub(super) is_plain: bool,
 }
 
 pub(super) type SkipPath = Box<dyn Fn(&str) -> bool + Send + Sync>;
 
 /// The result of the stages that do not wait.
 pub(super) enum Progress {
+    /// See [`Authenticator::accepts_plainly`].
+    Plain(PlainAdmission),
     Done(Admission),
     Lookup(Box<PendingLookup>),
 }
@@ -118,6 +123,18 @@ pub(super) enum Audience {
     Principal,
 }
 
+#[cfg(feature = "limits")]
+impl Admission {
+    /// Returns the outcome for a key whose limits are not charged.
+    #[cold]
+    pub(super) fn of_unpaid(unpaid: Unpaid, principal: Principal, outdated: Option<PreviousPepper>) -> Self {
+        match unpaid {
+            Unpaid::Rejected(rejection) => Self::Reject(rejection),
+            Unpaid::Wait(wait) => Self::Unpaid(Box::new((Accepted { principal, outdated }, wait))),
+        }
+    }
+}
+
 impl Authenticator {
     /// Runs the stages before the inner service. Stops if the lookup has to wait.
     pub(super) fn admit<B>(&self, request: &mut Request<B>) -> Progress {
@@ -129,10 +146,10 @@ impl Authenticator {
         }
         #[cfg(feature = "limits")]
         self.forget_time();
-        let admission = match self.checker.check(request) {
-            Check::Accepted(principal) => self.accept(request, principal, None),
+        let admission = match self.checker.mark_and_check(request) {
+            Check::Accepted(principal) => return self.accept_at_once(request, principal),
             Check::Conditional(matched, scheme, suspected) => {
-                self.accept_conditional(request, matched, scheme, suspected)
+                return self.accept_conditional(request, matched, scheme, suspected);
             }
             Check::Slow(slow) => match *slow {
                 SlowCheck::Found(found) => self.accept_found(request, found),
@@ -162,6 +179,16 @@ impl Authenticator {
         }
     }
 
+    /// Accepts a key that was found at once.
+    #[inline]
+    fn accept_at_once<B>(&self, request: &mut Request<B>, principal: Principal) -> Progress {
+        if self.is_plain {
+            self.accept_plainly(request, principal)
+        } else {
+            Progress::Done(self.accept(request, principal, None))
+        }
+    }
+
     /// Accepts a key that was found at once if the conditions on its use hold.
     #[inline(never)]
     fn accept_conditional<B>(
@@ -170,10 +197,10 @@ impl Authenticator {
         matched: Matched,
         scheme: &'static Scheme,
         suspected: Option<Diagnosis>,
-    ) -> Admission {
+    ) -> Progress {
         match used_from(matched, scheme, suspected, || self.checker.client_of(request)) {
-            Ok(principal) => self.accept(request, principal, None),
-            Err(rejection) => Admission::Reject(self.failed(rejection, || self.caller(request))),
+            Ok(principal) => self.accept_at_once(request, principal),
+            Err(rejection) => Progress::Done(Admission::Reject(self.failed(rejection, || self.caller(request)))),
         }
     }
 
@@ -214,14 +241,9 @@ impl Authenticator {
         observe::record_on_span(&principal);
         let mut actions = ResponseActions::default();
         #[cfg(feature = "limits")]
-        match self.charge(&mut principal, &mut actions.admitted) {
-            Ok(()) => {}
-            Err(Unpaid::Rejected(rejection)) => return Admission::Reject(rejection),
-            Err(Unpaid::Wait(wait)) => {
-                return Admission::Unpaid(Box::new((Accepted { principal, outdated }, wait)));
-            }
+        if let Err(unpaid) = self.charge(&mut principal, &mut actions.admitted) {
+            return Admission::of_unpaid(unpaid, principal, outdated);
         }
-        self.checker.reader.mark_sensitive(request.headers_mut());
         let without_others = self.checker.others(request).map(|others| self.checker.reader.without(&others));
         let reader = without_others.as_ref().unwrap_or(&self.checker.reader);
         let protocol = reader.take_protocol(request.headers_mut());

@@ -237,8 +237,9 @@ impl ApiKeyLayerBuilder {
             ignores_other_formats: self.ignores_other_formats,
             tokens: self.tokens,
         };
-        let authenticator = Authenticator {
+        let mut authenticator = Authenticator {
             tls,
+            is_plain: false,
             is_watched: self.observers.may_read_requests() || renderer.captures(),
             renderer,
             checker,
@@ -258,6 +259,7 @@ impl ApiKeyLayerBuilder {
             #[cfg(feature = "limits")]
             failures,
         };
+        authenticator.is_plain = authenticator.accepts_plainly();
         if let Some(tell) = self.when_built {
             tell(&self.policy);
         }

@@ -39,7 +39,6 @@ impl Authenticator {
         request: &mut Request<B>,
         unread: Option<(Reason, Diagnosis)>,
     ) -> ResponseActions {
-        self.checker.reader.mark_sensitive(request.headers_mut());
         let kept = CallerIdentity::keep_or_set_anonymous(request.extensions_mut());
         let keeps_outer = kept.is_some();
         if let Some(header) = &self.forward_identity {

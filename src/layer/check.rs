@@ -72,23 +72,41 @@ impl Checker {
     /// Reads one credential in one header on a fast path. If that gives no key of a valid form, the
     /// full parser finds the key, or the exact reason for the rejection.
     pub(super) fn check<B>(&self, request: &Request<B>) -> Check {
-        if self.tokens.is_some() {
-            return self.check_with_tokens(request);
-        }
         if let Some(candidate) = self.reader.candidate(request.headers()) {
-            // Prepares the hash before the check of the form, because the processor stalls if it
-            // hashes a block right after storing it.
             let prepared = self.hasher.prepare(candidate.key);
             if self.has_form(&candidate) {
-                return self.check_key(candidate.scheme, candidate.key, &prepared);
+                return self.check_text(candidate.scheme, candidate.key, &prepared);
             }
         }
         self.check_parsed(request)
     }
 
+    /// Does the same as [`Checker::check`], and marks every header that may carry a key as
+    /// sensitive.
+    #[inline]
+    pub(super) fn mark_and_check<B>(&self, request: &mut Request<B>) -> Check {
+        if let Some(candidate) = self.reader.mark_candidate(request.headers_mut()) {
+            // Prepares the hash before the check of the form, because the processor stalls if it
+            // hashes a block right after storing it.
+            let prepared = self.hasher.prepare(candidate.key);
+            if self.has_form(&candidate) {
+                return self.check_text(candidate.scheme, candidate.key, &prepared);
+            }
+        }
+        self.reader.mark_sensitive(request.headers_mut());
+        self.check_parsed(request)
+    }
+
+    /// Checks a token, or a key of a valid form.
+    #[inline]
+    fn check_text(&self, scheme: &'static Scheme, text: &[u8], prepared: &PreparedKey<'_>) -> Check {
+        if self.is_token(text) { self.check_token(scheme, text) } else { self.check_key(scheme, text, prepared) }
+    }
+
     /// Reads the request with the full parser, without the credentials that belong to other
     /// systems.
-    pub(super) fn check_parsed<B>(&self, request: &Request<B>) -> Check {
+    #[inline(never)]
+    fn check_parsed<B>(&self, request: &Request<B>) -> Check {
         match self.others(request) {
             Some(others) => {
                 let (headers, uri) = others.taken_out(request.headers(), request.uri());
@@ -105,7 +123,9 @@ impl Checker {
             Ok(Credential { scheme, key }) if self.any_format(|format| format.has_shape(&key)) => {
                 self.check_key(scheme, &key, &self.hasher.prepare(&key))
             }
-            Ok(Credential { scheme, key }) => self.suspecting(Check::Rejected(bad_format(scheme)), scheme, &key),
+            Ok(Credential { scheme, key }) => {
+                Check::Rejected(bad_format(scheme).suspected(|| self.reader.suspect(scheme, &key)))
+            }
             Err(unread) => Check::Rejected(unread.into()),
         }
     }
@@ -125,7 +145,7 @@ impl Checker {
             Ok(Ok(verified)) => Check::Accepted(Principal::new(verified, scheme)),
             Ok(Err(matched)) => {
                 // Like any other key that does not authenticate.
-                let suspected = if matched.is_blocked() { self.reader.suspect(scheme, key) } else { None };
+                let suspected = if matched.is_blocked() { self.suspect(scheme, key) } else { None };
                 Check::Conditional(matched, scheme, suspected)
             }
             Err(rejection) => self.suspecting(Check::Rejected(rejection), scheme, key),
@@ -226,9 +246,9 @@ impl Checker {
     #[cold]
     fn suspecting(&self, check: Check, scheme: &'static Scheme, key: &[u8]) -> Check {
         match check {
-            Check::Rejected(rejection) => Check::Rejected(rejection.suspected(|| self.reader.suspect(scheme, key))),
+            Check::Rejected(rejection) => Check::Rejected(rejection.suspected(|| self.suspect(scheme, key))),
             Check::Slow(mut slow) => {
-                let suspected = self.reader.suspect(scheme, key);
+                let suspected = self.suspect(scheme, key);
                 match &mut *slow {
                     SlowCheck::Pending(pending) => pending.presented.suspected = suspected,
                     SlowCheck::Found(found) => found.suspected = suspected,

@@ -14,6 +14,7 @@ use super::{
     ResponseBody,
     admit::Admission,
     found::{Accepted, PendingCredential},
+    plain::PlainReport,
     report::Report,
 };
 use crate::{
@@ -63,6 +64,12 @@ pin_project! {
             wait: Wait,
             waiting: Option<Box<Waiting<S, B>>>,
         },
+        /// The inner service runs, and nothing observes its response.
+        Plain {
+            #[pin]
+            future: S::Future,
+            report: PlainReport,
+        },
         Running {
             #[pin]
             future: S::Future,
@@ -105,6 +112,12 @@ where
         Self { state }
     }
 
+    #[inline]
+    pub(super) fn plain(future: S::Future, report: PlainReport) -> Self {
+        let state = State::Plain { future, report };
+        Self { state }
+    }
+
     pub(super) fn running(future: S::Future, report: Report) -> Self {
         let state = State::Running { future, report };
         Self { state }
@@ -127,6 +140,10 @@ where
         let mut state = self.project().state;
         loop {
             match state.as_mut().project() {
+                StateProjection::Plain { future, report } => {
+                    let response = ready!(future.poll(context))?;
+                    return Poll::Ready(Ok(report.conclude(response)));
+                }
                 StateProjection::LookingUp { lookup, pending } => {
                     let answer = ready!(lookup.as_mut().poll(context));
                     let next = once(pending).conclude(answer);

@@ -24,6 +24,7 @@ mod admit;
 mod after_verify;
 mod builder;
 mod bypass;
+mod cache_headers;
 mod check;
 mod client;
 mod expiry_header;
@@ -35,6 +36,7 @@ mod future;
 #[cfg(feature = "limits")]
 mod limits;
 mod observation;
+mod plain;
 mod rate_limit_fields;
 mod report;
 mod service;

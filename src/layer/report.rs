@@ -3,13 +3,10 @@
 use std::{mem, time::Duration};
 
 use bytes::Bytes;
-use http::{
-    HeaderMap, HeaderValue, Response, StatusCode,
-    header::{CACHE_CONTROL, Entry, SEC_WEBSOCKET_PROTOCOL},
-};
+use http::{HeaderMap, Response, StatusCode, header::SEC_WEBSOCKET_PROTOCOL};
 
 use super::{
-    admit::{Audience, Authenticator, HeadersToAdd, ResponseActions},
+    admit::{Authenticator, HeadersToAdd, ResponseActions},
     observation::Observation,
     sharded_arc::ArcShard,
 };
@@ -90,7 +87,7 @@ impl Report {
             return self.render(response);
         }
         self.emit();
-        self.set_cache_headers(&mut response);
+        self.authenticator.set_cache_headers(self.actions.audience, self.protocol, &mut response);
         if let Some(headers) = self.actions.headers.take() {
             self.add(*headers, &mut response);
         }
@@ -123,26 +120,6 @@ impl Report {
             (None, Some((reason, diagnosis))) => rejection.unread(reason, diagnosis),
             (None, None) => rejection,
         }
-    }
-
-    /// Makes the response to an accepted key private, and adds `Vary`.
-    ///
-    /// RFC 9111 §3.5 forbids a shared cache to store the response to an `Authorization` header. It
-    /// does not forbid this for a key in another header or in the query (RFC 6750 §2.3). A 401 of
-    /// the inner service needs no `private`, because no cache stores it (RFC 9110 §15.1). A gRPC
-    /// response does not change: it answers a POST, and no cache stores it.
-    #[inline]
-    fn set_cache_headers<B>(&self, response: &mut Response<B>) {
-        static PRIVATE: HeaderValue = HeaderValue::from_static("private");
-        if self.actions.audience == Audience::Anybody || self.protocol.is_grpc() {
-            return;
-        }
-        let is_private = self.actions.audience == Audience::Principal && response.status() != StatusCode::UNAUTHORIZED;
-        let headers = response.headers_mut();
-        if is_private && let Entry::Vacant(cache_control) = headers.entry(CACHE_CONTROL) {
-            cache_control.insert(PRIVATE.clone());
-        }
-        self.authenticator.renderer.vary().write(headers);
     }
 
     /// Adds the expiry and the limits of the key. Selects the WebSocket protocol that named the key

@@ -13,6 +13,7 @@ use super::{
     admit::{Admission, Authenticator, Progress, ResponseActions},
     found::PendingLookup,
     future::{Pending, Waiting},
+    plain::PlainReport,
     report::Report,
     sharded_arc::ShardedArc,
 };
@@ -59,6 +60,10 @@ where
         let protocol = ResponseProtocol::of(request.method(), request.headers(), self.authenticator.serves_grpc);
         let observation = self.authenticator.watch(&mut request);
         match self.authenticator.admit(&mut request) {
+            Progress::Plain(admission) => {
+                let report = PlainReport::new(self.authenticator.shard(), protocol, admission);
+                ResponseFuture::plain(self.inner.call(request), report)
+            }
             Progress::Done(Admission::Pass(actions)) => {
                 let report = Report::new(self.authenticator.shard(), protocol, observation, actions);
                 ResponseFuture::running(self.inner.call(request), report)

@@ -38,6 +38,12 @@ impl<T> Clone for ShardedArc<T> {
     }
 }
 
+impl<T> Clone for ArcShard<T> {
+    fn clone(&self) -> Self {
+        Self(Arc::clone(&self.0))
+    }
+}
+
 impl<T> Deref for ShardedArc<T> {
     type Target = T;
 

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use http::Request;
-
 #[cfg(feature = "admin-api")]
 use super::ApiKeyLayer;
 use super::{
@@ -77,23 +75,8 @@ impl Checker {
         self.tokens.as_ref().is_some_and(|tokens| tokens.format().claims(text))
     }
 
-    /// Does the same as `check` in a layer that accepts tokens.
-    #[inline(never)]
-    pub(super) fn check_with_tokens<B>(&self, request: &Request<B>) -> Check {
-        if let Some(candidate) = self.reader.candidate(request.headers()) {
-            if !self.is_token(candidate.key) {
-                let prepared = self.hasher.prepare(candidate.key);
-                if self.has_form(&candidate) {
-                    return self.check_key(candidate.scheme, candidate.key, &prepared);
-                }
-            } else if candidate.is_key(self.reader.max_key_len()) {
-                return self.check_token(candidate.scheme, candidate.key);
-            }
-        }
-        self.check_parsed(request)
-    }
-
     /// Checks a token, and its key if it is valid.
+    #[cold]
     pub(super) fn check_token(&self, scheme: &'static Scheme, text: &[u8]) -> Check {
         let Some(tokens) = &self.tokens else { return Check::Rejected(bad_format(scheme)) };
         match tokens.open(text, self.bounds.clock.now()) {

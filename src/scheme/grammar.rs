@@ -1,5 +1,7 @@
 //! The productions of RFC 9110 that credentials consist of.
 
+use std::ops::Deref;
+
 /// Removes the white space around a field value (RFC 9110 §5.5).
 pub(super) fn trim_ows(mut value: &[u8]) -> &[u8] {
     while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
@@ -8,21 +10,90 @@ pub(super) fn trim_ows(mut value: &[u8]) -> &[u8] {
     value
 }
 
-/// Returns the text after `word` and its spaces (RFC 9110 §11.4: `auth-scheme 1*SP token68`). It is
-/// empty if no space follows the word, and `None` if another word is there.
-pub(super) fn after_word<'v>(value: &'v [u8], word: &str) -> Option<&'v [u8]> {
-    let (head, rest) = value.split_at_checked(word.len())?;
-    if head != word.as_bytes() && !head.eq_ignore_ascii_case(word.as_bytes()) {
-        return None;
+/// The word before a key (RFC 9110 §11.1: `auth-scheme`), prepared for values in any case.
+#[derive(Clone, Debug)]
+pub(super) struct Word {
+    text: Box<str>,
+    /// The word and one space, if they fit into eight bytes.
+    start: Option<WordStart>,
+}
+
+/// A word and one space, compared with the first eight bytes of a value at once.
+#[derive(Clone, Debug)]
+struct WordStart {
+    /// In lower case. The bytes after the space are zero.
+    expected: u64,
+    /// The bit of lower case, in each letter.
+    case: u64,
+    /// All bits of the word and its space.
+    compared: u64,
+}
+
+// === impl Word, WordStart ===
+
+impl Word {
+    pub(super) fn new(word: &str) -> Self {
+        Self { text: word.into(), start: WordStart::new(word.as_bytes()) }
     }
-    match rest {
-        [b' ', ..] => {
-            let spaces = rest.iter().take_while(|byte| **byte == b' ').count();
-            Some(&rest[spaces..])
+
+    /// Returns the text after the word and its spaces (RFC 9110 §11.4: `auth-scheme 1*SP token68`).
+    /// It is empty if no space follows the word, and `None` if another word is there.
+    #[inline]
+    pub(super) fn after<'v>(&self, value: &'v [u8]) -> Option<&'v [u8]> {
+        if let (Some(start), Some(first)) = (&self.start, value.first_chunk())
+            && start.begins(*first)
+            && let Some((_, rest)) = value.split_at_checked(self.text.len() + 1)
+        {
+            return Some(trim_spaces(rest));
         }
-        [other, ..] if is_tchar(*other) => None,
-        _ => Some(&[]),
+        self.after_compared(value)
     }
+
+    /// Does the same for a word of any length.
+    pub(super) fn after_compared<'v>(&self, value: &'v [u8]) -> Option<&'v [u8]> {
+        let (head, rest) = value.split_at_checked(self.text.len())?;
+        if !head.eq_ignore_ascii_case(self.text.as_bytes()) {
+            return None;
+        }
+        match rest {
+            [b' ', rest @ ..] => Some(trim_spaces(rest)),
+            [other, ..] if is_tchar(*other) => None,
+            _ => Some(&[]),
+        }
+    }
+}
+
+impl Deref for Word {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.text
+    }
+}
+
+impl WordStart {
+    fn new(word: &[u8]) -> Option<Self> {
+        let (mut expected, mut case, mut compared) = ([0; 8], [0; 8], [0; 8]);
+        for (place, byte) in word.iter().chain(b" ").enumerate() {
+            *expected.get_mut(place)? = byte.to_ascii_lowercase();
+            case[place] = if byte.is_ascii_alphabetic() { 0x20 } else { 0 };
+            compared[place] = u8::MAX;
+        }
+        let [expected, case, compared] = [expected, case, compared].map(u64::from_ne_bytes);
+        Some(Self { expected, case, compared })
+    }
+
+    #[inline]
+    fn begins(&self, first: [u8; 8]) -> bool {
+        (u64::from_ne_bytes(first) | self.case) & self.compared == self.expected
+    }
+}
+
+fn trim_spaces(mut text: &[u8]) -> &[u8] {
+    while let [b' ', rest @ ..] = text {
+        text = rest;
+    }
+    text
 }
 
 /// Returns whether a byte may be in a token (RFC 9110 §5.6.2).

@@ -7,7 +7,7 @@ use super::{
     basic::{self, BasicPart},
     coding::Coding,
     diagnosis::{Around, Rules, is_glued_to},
-    grammar::{after_word, is_tchar, trim_ows},
+    grammar::{Word, is_tchar, trim_ows},
     is_readable,
     resolve::{Credential, KeyText, SourceResult},
 };
@@ -26,7 +26,7 @@ pub(super) struct HeaderSource {
 #[derive(Clone, Debug)]
 pub(super) struct Form {
     pub(super) order: usize,
-    pub(super) word: Option<Box<str>>,
+    pub(super) word: Option<Word>,
     coding: Coding,
     pub(super) scheme: &'static Scheme,
 }
@@ -51,7 +51,7 @@ pub(super) fn add(
     {
         return Err(ConfigError::AuthSchemeName(word.clone().into_owned()));
     }
-    let word: Option<Box<str>> = scheme.word.as_deref().map(Into::into);
+    let word = scheme.word.as_deref().map(Word::new);
     let form = Form { order, word, coding: Coding::of(scheme), scheme: scheme.interned() };
     if let Some(source) = sources.iter_mut().find(|source| source.name == header) {
         if source.forms.iter().any(|other| other.is_read_otherwise(&form)) {
@@ -69,7 +69,7 @@ pub(super) fn add(
 
 impl<'r> Candidate<'r> {
     /// Returns `None` if the key is encoded.
-    pub(super) fn new(form: &Form, key: &'r [u8]) -> Option<Self> {
+    fn new(form: &Form, key: &'r [u8]) -> Option<Self> {
         match form.coding {
             Coding::Token68 | Coding::VisibleAscii => Some(Self { scheme: form.scheme, key, coding: form.coding }),
             Coding::Basic(_) => None,
@@ -83,6 +83,14 @@ impl<'r> Candidate<'r> {
 }
 
 impl HeaderSource {
+    /// Returns the text in the position of a key, unless it is encoded.
+    #[inline]
+    pub(super) fn candidate<'r>(&self, value: &'r [u8]) -> Option<Candidate<'r>> {
+        let value = trim_ows(value);
+        let (form, key) = self.forms.iter().find_map(|form| Some((form, form.text(value)?)))?;
+        Candidate::new(form, key)
+    }
+
     pub(super) fn find<'r>(&self, headers: &'r HeaderMap, rules: &Rules) -> SourceResult<'r> {
         let mut values = headers.get_all(&self.name).iter();
         let Some(first) = values.next() else {
@@ -141,9 +149,10 @@ impl HeaderSource {
 
 impl Form {
     /// Returns the text after the word of this form, or `None` if another word is there.
+    #[inline]
     pub(super) fn text<'r>(&self, value: &'r [u8]) -> Option<&'r [u8]> {
         match &self.word {
-            Some(word) => after_word(value, word),
+            Some(word) => word.after(value),
             None => Some(value),
         }
     }

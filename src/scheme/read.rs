@@ -5,12 +5,15 @@ use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use super::{
     ConflictPolicy, Diagnosis, Scheme, SchemePolicy,
     diagnosis::{self, Rules, Seen},
-    grammar::trim_ows,
-    header::Candidate,
+    header::{Candidate, HeaderSource},
     resolve::{Credential, CredentialError, Resolution, Resolver},
     sources::Sources,
 };
 use crate::{error::ConfigError, rejection::Reason};
+
+/// Up to this number of headers, comparing all names takes less time than hashing those of the
+/// policy.
+const FEW: usize = 4;
 
 /// A policy, prepared for reading requests.
 #[derive(Clone, Debug)]
@@ -50,9 +53,28 @@ impl Reader {
 
     /// The fast path for a request in which one header with one line is the only place that may
     /// hold a key. In any other case it returns `None`, and [`Reader::read`] reads the request.
+    #[inline]
     pub(crate) fn candidate<'r>(&self, headers: &'r HeaderMap) -> Option<Candidate<'r>> {
-        let some_are_repeated = headers.len() > headers.keys_len();
-        if self.reads_beyond_headers || some_are_repeated {
+        let (source, value) = self.only_source(headers)?;
+        source.candidate(value.as_bytes())
+    }
+
+    /// Does the same as [`Reader::candidate`], and marks the header as sensitive.
+    #[inline]
+    pub(crate) fn mark_candidate<'r>(&self, headers: &'r mut HeaderMap) -> Option<Candidate<'r>> {
+        let (source, value) = if headers.len() <= FEW {
+            self.only_source_of_few(headers)?
+        } else {
+            let (source, _) = self.only_source(headers)?;
+            (source, headers.get_mut(&source.name)?)
+        };
+        value.set_sensitive(true);
+        source.candidate(value.as_bytes())
+    }
+
+    /// Returns the only header that may carry a key, with its value.
+    fn only_source<'r>(&self, headers: &'r HeaderMap) -> Option<(&HeaderSource, &'r HeaderValue)> {
+        if self.needs_parser(headers) {
             return None;
         }
         let mut found = None;
@@ -63,10 +85,28 @@ impl Reader {
                 return None;
             }
         }
-        let (source, value) = found?;
-        let value = trim_ows(value.as_bytes());
-        let (form, key) = source.forms.iter().find_map(|form| Some((form, form.text(value)?)))?;
-        Candidate::new(form, key)
+        found
+    }
+
+    /// Does the same as [`Reader::only_source`]. See [`FEW`].
+    fn only_source_of_few<'r>(&self, headers: &'r mut HeaderMap) -> Option<(&HeaderSource, &'r mut HeaderValue)> {
+        if self.needs_parser(headers) {
+            return None;
+        }
+        let mut found = None;
+        for (name, value) in headers {
+            if let Some(source) = self.sources.headers.iter().find(|source| source.name == *name)
+                && found.replace((source, value)).is_some()
+            {
+                return None;
+            }
+        }
+        found
+    }
+
+    /// Returns whether a header is repeated, or a place other than a header may hold a key.
+    fn needs_parser(&self, headers: &HeaderMap) -> bool {
+        self.reads_beyond_headers || headers.len() > headers.keys_len()
     }
 
     /// Reads the one credential of a request.
@@ -100,17 +140,9 @@ impl Reader {
 
     /// Marks every value of an accepted header as sensitive, so that its `Debug` shows nothing.
     pub(crate) fn mark_sensitive(&self, headers: &mut HeaderMap) {
-        for name in &self.carriers {
-            if let Some(first) = headers.get_mut(name) {
-                first.set_sensitive(true);
-            }
-        }
-        let some_are_repeated = headers.len() > headers.keys_len();
-        if some_are_repeated {
-            for (name, value) in headers.iter_mut() {
-                if self.carriers.contains(name) {
-                    value.set_sensitive(true);
-                }
+        for (name, value) in headers.iter_mut() {
+            if self.carriers.contains(name) {
+                value.set_sensitive(true);
             }
         }
     }
@@ -125,6 +157,11 @@ impl Reader {
     /// server selects them. Returns the name.
     pub(crate) fn take_protocol(&self, headers: &mut HeaderMap) -> Option<HeaderValue> {
         self.sources.take_protocol(headers)
+    }
+
+    /// Returns whether [`Reader::take_protocol`] may change a request.
+    pub(crate) fn takes_protocols(&self) -> bool {
+        self.sources.has_protocols()
     }
 
     /// Returns the scheme in this position of the policy's order, if it reads a header.

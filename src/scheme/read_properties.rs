@@ -1,10 +1,12 @@
-//! Properties of reading: the fast path agrees with the full parser, and empty credentials do not
-//! change the result.
+//! Properties of reading: the fast path agrees with the full parser and marks the same headers, and
+//! empty credentials do not change the result.
 
-use http::{HeaderMap, HeaderValue, Uri, header::HOST};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, header::HOST};
 use proptest::{collection::vec, prelude::*, sample::select};
 
-use super::{ConflictPolicy, Credential, Reader, Scheme, SchemePolicy, resolve::CredentialError};
+use super::{
+    Candidate, ConflictPolicy, Credential, Reader, Scheme, SchemePolicy, grammar::Word, resolve::CredentialError,
+};
 use crate::{error::ConfigError, rejection::Reason};
 
 type Answer = Result<(&'static Scheme, Vec<u8>), (Reason, Option<&'static Scheme>)>;
@@ -59,6 +61,17 @@ fn is_what_is_read(reader: &Reader, headers: &HeaderMap, uri: &Uri) -> bool {
     key.is_none_or(|key| answer(reader.read(headers, uri)) == Ok((key.scheme, key.key.to_vec())))
 }
 
+/// Returns whether `mark_candidate` finds what `candidate` finds, and then has marked what
+/// `mark_sensitive` marks.
+fn is_marked(reader: &Reader, headers: &HeaderMap) -> bool {
+    let key = |found: Option<Candidate<'_>>| found.map(|found| (found.scheme, found.key.to_vec()));
+    let marks = |headers: &HeaderMap| headers.values().map(HeaderValue::is_sensitive).collect::<Vec<_>>();
+    let (mut marked, mut all_marked) = (headers.clone(), headers.clone());
+    let found = key(reader.mark_candidate(&mut marked));
+    reader.mark_sensitive(&mut all_marked);
+    found == key(reader.candidate(headers)) && (found.is_none() || marks(&marked) == marks(&all_marked))
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, cases: 4_096, ..ProptestConfig::default() })]
 
@@ -69,6 +82,7 @@ proptest! {
         lines in vec((select(vec!["authorization", "x-api-key", "x-key", "cookie", "sec-websocket-protocol", "host"]), value()), 0..4),
         uri in select(vec!["/", "/?key=k", "/?key=k&key=k", "/?key="]),
         max_key_len in select(vec![512, 1, 4096]),
+        others in select(vec![0, 1, 9]),
     ) {
         let reader = Reader::new(&SchemePolicy::new(schemes).on_conflict(conflict), max_key_len);
         if matches!(reader, Err(ConfigError::ReadTwoWays(_))) {
@@ -79,9 +93,34 @@ proptest! {
         for (name, value) in lines {
             headers.append(name, HeaderValue::from_bytes(&value).unwrap());
         }
+        for number in 0..others {
+            headers.insert(HeaderName::try_from(format!("other-{number}")).unwrap(), HeaderValue::from_static("k"));
+        }
         prop_assert!(is_what_is_read(&reader, &headers, &uri));
+        prop_assert!(is_marked(&reader, &headers));
         headers.remove(HOST);
         prop_assert!(is_what_is_read(&reader, &headers, &uri));
+        prop_assert!(is_marked(&reader, &headers));
+    }
+
+    /// The comparison of eight bytes at once comes to what the comparison of each byte comes to.
+    #[test]
+    fn a_word_is_found_whatever_its_case(
+        word in "[A-Za-z0-9!#$%&'*+.^_`|~-]{1,9}",
+        flipped in any::<u16>(),
+        changed in prop_oneof![3 => Just(None), 1 => (0_usize..9, any::<u8>()).prop_map(Some)],
+        after in "[ \t,]{0,2}[ -~]{0,9}",
+    ) {
+        let flip = |(place, byte): (usize, u8)| match byte {
+            letter if letter.is_ascii_alphabetic() && flipped >> place & 1 == 1 => letter ^ 0x20,
+            byte => byte,
+        };
+        let mut value: Vec<u8> = word.bytes().enumerate().map(flip).chain(after.bytes()).collect();
+        if let Some((place, byte)) = changed && let Some(at) = value.get_mut(place) {
+            *at = byte;
+        }
+        let word = Word::new(&word);
+        prop_assert_eq!(word.after(&value), word.after_compared(&value));
     }
 
     /// Adding an empty credential to a request does not change the result. If it is the only

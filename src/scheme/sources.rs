@@ -99,6 +99,10 @@ impl Sources {
         }
     }
 
+    pub(super) fn has_protocols(&self) -> bool {
+        !self.protocols.is_empty()
+    }
+
     /// Removes the key and its name from the protocols that a WebSocket client offers. Returns the
     /// name.
     pub(super) fn take_protocol(&self, headers: &mut HeaderMap) -> Option<HeaderValue> {

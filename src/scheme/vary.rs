@@ -7,10 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{
-    HeaderMap, HeaderName, HeaderValue,
-    header::{Entry, VARY},
-};
+use http::{HeaderMap, HeaderName, HeaderValue, header::VARY};
 
 use super::{SchemePolicy, grammar::trim_ows};
 
@@ -33,11 +30,11 @@ impl Vary {
     #[inline]
     pub(crate) fn write(&self, headers: &mut HeaderMap) {
         let Some(value) = &self.value else { return };
-        match headers.entry(VARY) {
-            Entry::Vacant(vary) => {
-                vary.insert(value.clone());
-            }
-            Entry::Occupied(_) => self.merge(value, headers),
+        // `HeaderMap::entry` takes twice as long.
+        if headers.contains_key(VARY) {
+            self.merge(value, headers);
+        } else {
+            headers.insert(VARY, value.clone());
         }
     }
 
