@@ -53,7 +53,14 @@ impl Variant {
         }
     }
 
+    /// Whether the key is hashed.
+    #[allow(dead_code, reason = "one of two benches asks")]
+    pub fn hashes(self) -> bool {
+        matches!(self, Self::Ours | Self::FromFn)
+    }
+
     /// Whether a request without a key is refused.
+    #[allow(dead_code, reason = "one of two benches asks")]
     pub fn checks(self) -> bool {
         !matches!(self, Self::NoOp | Self::Bare)
     }

@@ -16,7 +16,7 @@ use http::{
 use sha2::block_api::compress256;
 use tower::{Layer, Service, ServiceExt, service_fn};
 use tower_api_key::{
-    ApiKey, ApiKeyLayer, ClientAddress, KeyFormat, KeyHasher, KeyRecord, Owner, Permissions, Require,
+    ApiKey, ApiKeyLayer, ClientAddress, Decision, KeyFormat, KeyHasher, KeyRecord, Owner, Permissions, Require,
     address::{Network, PeerAddress},
     layer::ApiKeyLayerBuilder,
     limit::{Limit, Limits, Plans, Quota, Rate, Subject},
@@ -53,8 +53,14 @@ pub fn call(name: &str, times: &str) -> Result<()> {
         "bare, without a key" => serve(bare(), &keyless, StatusCode::OK, times),
         "layer" => serve(layer.layer(bare()), &bearer, StatusCode::OK, times),
         "layer, extensions in use" => serve(layer.layer(bare()), &in_use(bearer), StatusCode::OK, times),
+        "layer, limits for others" => serve(limited_others(&key).layer(bare()), &bearer, StatusCode::OK, times),
+        "layer, an observer" => serve(observed(&key).layer(bare()), &bearer, StatusCode::OK, times),
         "layer, one rate" => serve(limited(&key, ONE_RATE).layer(bare()), &bearer, StatusCode::OK, times),
         "layer, four limits" => serve(limited(&key, FOUR_LIMITS).layer(bare()), &bearer, StatusCode::OK, times),
+        "layer, a peer, no addresses" => serve(layer.layer(bare()), &from_a_peer(bearer), StatusCode::OK, times),
+        "layer, rights of others" => {
+            serve(of_a_source(builder([&key])).layer(bare()), &bearer, StatusCode::OK, times);
+        }
         "layer, a peer" => serve(in_networks(&key, None).layer(bare()), &from_a_peer(bearer), StatusCode::OK, times),
         "layer, 16 networks" => {
             serve(in_networks(&key, Some(16)).layer(bare()), &from_a_peer(bearer), StatusCode::OK, times);
@@ -77,6 +83,18 @@ pub fn call(name: &str, times: &str) -> Result<()> {
 
 const ONE_RATE: usize = 1;
 const FOUR_LIMITS: usize = 4;
+
+/// The layer with limits, none of which is the key's.
+fn limited_others(key: &ApiKey) -> ApiKeyLayer {
+    let plans = Plans::new().plan("plan", [Limit::rate("rate", Rate::per_second(1))]);
+    builder([key]).limits(Limits::in_process(plans).build().unwrap()).build().unwrap()
+}
+
+/// The layer that tells each decision to a function that does nothing.
+fn observed(key: &ApiKey) -> ApiKeyLayer {
+    let observe = |decision: &Decision| _ = black_box(decision);
+    builder([key]).observe(observe).build().unwrap()
+}
 
 /// The layer with so many limits, none of which is ever full.
 fn limited(key: &ApiKey, limits: usize) -> ApiKeyLayer {
@@ -111,8 +129,8 @@ fn owned(key: &ApiKey) -> ApiKeyLayerBuilder {
     builder_of([key], |record| record.grant("links", "write").with_owner(Owner::User("alice".to_owned())))
 }
 
-/// The layer over an owner who may do less than the key. The answer of the source is there.
-fn with_rights(key: &ApiKey, request: &Request<()>) -> Result<ApiKeyLayer> {
+/// The layer with a source of rights, by which an owner may read.
+fn of_a_source(layer: ApiKeyLayerBuilder) -> ApiKeyLayer {
     struct Reader;
     impl OwnerRights for Reader {
         type Error = Infallible;
@@ -121,8 +139,12 @@ fn with_rights(key: &ApiKey, request: &Request<()>) -> Result<ApiKeyLayer> {
             Ok(Rights::Only(Permissions::new().grant("links", "read")))
         }
     }
-    let rights = LiveRights::cached(Reader).lease(Duration::from_hours(1));
-    let layer = owned(key).owner_rights(rights).build()?;
+    layer.owner_rights(LiveRights::cached(Reader).lease(Duration::from_hours(1))).build().unwrap()
+}
+
+/// The layer over an owner who may do less than the key. The answer of the source is there.
+fn with_rights(key: &ApiKey, request: &Request<()>) -> Result<ApiKeyLayer> {
+    let layer = of_a_source(owned(key));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
     let Ok(response) = runtime.block_on(layer.layer(bare()).oneshot(request.clone()));
     assert_eq!(response.status(), StatusCode::OK);

@@ -1,6 +1,6 @@
 //! What is held to the table: a call, what it is compared with, and how often it compresses.
 
-use crate::{Result, callgrind::Counter};
+use crate::{Result, counter::Counter};
 
 pub struct Measure {
     pub name: &'static str,
@@ -16,11 +16,15 @@ pub const ALL: &[Measure] = &[
     Measure::new("verify, a key of 71 bytes", "authenticate a long key", None, 2),
     Measure::new("layer", "layer", Some("bare"), 1),
     Measure::new("layer, extensions in use", "layer, extensions in use", Some("bare, extensions in use"), 1),
+    Measure::new("limits, none of the key", "layer, limits for others", Some("layer"), 0),
     Measure::new("one rate", "layer, one rate", Some("layer"), 0),
     Measure::new("four limits", "layer, four limits", Some("layer"), 0),
+    Measure::new("addresses, no list", "layer, a peer", Some("layer, a peer, no addresses"), 0),
     Measure::new("16 networks", "layer, 16 networks", Some("layer, a peer"), 0),
+    Measure::new("rights, no owner", "layer, rights of others", Some("layer"), 0),
     Measure::new("cached rights", "layer, cached rights", Some("layer, an owner"), 0),
     Measure::new("a token in place of its key", "layer, a token", Some("layer"), 1),
+    Measure::new("an observer", "layer, an observer", Some("layer"), 0),
     Measure::new("guard", "layer and guard", Some("layer"), 0),
     Measure::new("refuse: no key", "missing", Some("bare, without a key"), 0),
     Measure::new("refuse: another format", "foreign", Some("bare"), 0),
