@@ -34,7 +34,7 @@ impl Checker {
         self.any_format(|format| format.has_shape(key) && format.has_checksum(key))
     }
 
-    /// Returns what is probably wrong with the text of a key that does not authenticate, but has the
+    /// Returns what is probably wrong with the text of a key that does not authenticate but has the
     /// form of a key. Nothing is, if every format is exact: a text with its prefix and its length
     /// has no word before the key and no quotes around it.
     pub(super) fn suspect(&self, scheme: &'static Scheme, key: &[u8]) -> Option<Diagnosis> {

@@ -85,6 +85,7 @@ mod own_database;
 mod own_transaction;
 mod peppers;
 mod permissions;
+mod plain_layers;
 mod plain_words;
 mod privilege_escalation;
 #[cfg(all(feature = "admin-api", feature = "sqlite"))]
