@@ -70,7 +70,9 @@ impl Check {
 
 impl Checker {
     /// Reads one credential in one header on a fast path. If that gives no key of a valid form, the
-    /// full parser finds the key, or the exact reason for the rejection.
+    /// full parser finds the key, or the exact reason for the rejection. It is not inlined, like
+    /// [`Reader::candidate`].
+    #[inline(never)]
     pub(super) fn check<B>(&self, request: &Request<B>) -> Check {
         if let Some(candidate) = self.reader.candidate(request.headers()) {
             let prepared = self.hasher.prepare(candidate.key);
@@ -83,7 +85,7 @@ impl Checker {
 
     /// Does the same as [`Checker::check`], and marks every header that may carry a key as
     /// sensitive.
-    #[inline]
+    #[inline(never)]
     pub(super) fn mark_and_check<B>(&self, request: &mut Request<B>) -> Check {
         if let Some(candidate) = self.reader.mark_candidate(request.headers_mut()) {
             // Prepares the hash before the check of the form, because the processor stalls if it

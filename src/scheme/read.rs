@@ -53,14 +53,16 @@ impl Reader {
 
     /// The fast path for a request in which one header with one line is the only place that may
     /// hold a key. In any other case it returns `None`, and [`Reader::read`] reads the request.
-    #[inline]
+    ///
+    /// In the frame of its caller it takes a fifth more time in most processes.
+    #[inline(never)]
     pub(crate) fn candidate<'r>(&self, headers: &'r HeaderMap) -> Option<Candidate<'r>> {
         let (source, value) = self.only_source(headers)?;
         source.candidate(value.as_bytes())
     }
 
     /// Does the same as [`Reader::candidate`], and marks the header as sensitive.
-    #[inline]
+    #[inline(never)]
     pub(crate) fn mark_candidate<'r>(&self, headers: &'r mut HeaderMap) -> Option<Candidate<'r>> {
         let (source, value) = if headers.len() <= FEW {
             self.only_source_of_few(headers)?
