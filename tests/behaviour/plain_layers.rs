@@ -59,8 +59,14 @@ struct Effects {
     status: StatusCode,
     headers: Vec<(String, HeaderValue)>,
     body: Bytes,
-    /// The id of the principal, and the headers, each with its mark, if the inner service is called.
-    seen: Option<(Option<String>, Vec<(String, HeaderValue, bool)>)>,
+    seen: Option<Seen>,
+}
+
+/// What the inner service gets: the id of the principal, and the headers, each with its mark.
+#[derive(Debug, PartialEq)]
+struct Seen {
+    id: Option<String>,
+    headers: Vec<(String, HeaderValue, bool)>,
 }
 
 fn format() -> KeyFormat {
@@ -76,20 +82,20 @@ impl Settings {
     }
 
     fn effects(&self, layer: ApiKeyLayerBuilder, request: Request<()>) -> Effects {
-        let (seen, inner) = (Arc::new(Mutex::new(None)), self.inner);
-        let sees = Arc::clone(&seen);
+        let (called, inner) = (Arc::new(Mutex::new(None)), self.inner);
+        let call = Arc::clone(&called);
         let service = service_fn(move |request: Request<()>| {
             let id = request.extensions().get().map(|principal: &Principal| principal.id().to_string());
             let headers = request.headers().iter();
             let headers =
                 headers.map(|(name, value)| (name.to_string(), value.clone(), value.is_sensitive())).collect();
-            *sees.lock().unwrap() = Some((id, headers));
+            *call.lock().unwrap() = Some(Seen { id, headers });
             ready(Ok::<_, Infallible>(inner.response()))
         });
         let layer = layer.build().unwrap();
         match self.action {
-            Some(action) => effects(layer.layer(Require::permission("links", action).layer(service)), request, &seen),
-            None => effects(layer.layer(service), request, &seen),
+            Some(action) => effects(layer.layer(Require::permission("links", action).layer(service)), request, &called),
+            None => effects(layer.layer(service), request, &called),
         }
     }
 }
@@ -111,9 +117,7 @@ impl Inner {
     }
 }
 
-type Seen = Mutex<Option<(Option<String>, Vec<(String, HeaderValue, bool)>)>>;
-
-fn effects<S, B>(service: S, request: Request<()>, seen: &Seen) -> Effects
+fn effects<S, B>(service: S, request: Request<()>, called: &Mutex<Option<Seen>>) -> Effects
 where
     S: Service<Request<()>, Response = Response<B>, Error = Infallible>,
     B: http_body::Body<Data = Bytes, Error = Infallible>,
@@ -124,7 +128,7 @@ where
         let (parts, body) = response.into_parts();
         let Ok(body) = body.collect().await;
         let headers = parts.headers.iter().map(|(name, value)| (name.to_string(), value.clone())).collect();
-        Effects { status: parts.status, headers, body: body.to_bytes(), seen: seen.lock().unwrap().take() }
+        Effects { status: parts.status, headers, body: body.to_bytes(), seen: called.lock().unwrap().take() }
     })
 }
 
@@ -213,7 +217,7 @@ fn an_accepted_key_is_marked_and_its_response_is_private() {
         }
         request.headers_mut().insert("x-api-key", KEYS.texts[0].expose().parse().unwrap());
         let effects = settings.effects(settings.layer(), request.clone());
-        let (id, headers) = effects.seen.unwrap();
+        let Seen { id, headers } = effects.seen.unwrap();
         assert_eq!(id.as_deref(), Some("active"));
         assert!(headers.iter().all(|(name, _, is_marked)| *is_marked == (name == "x-api-key")), "{headers:?}");
         let names: Vec<&str> = effects.headers.iter().map(|(name, _)| name.as_str()).collect();
