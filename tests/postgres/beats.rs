@@ -290,5 +290,7 @@ async fn a_cache_behind_a_transaction_pooler_has_one_direct_session() {
     assert_eq!(text(&database, direct).await, "2");
     let sessions = "select count(*)::text from pg_stat_activity where datname = current_database()
         and pid <> pg_backend_pid() and backend_type = 'client backend'";
-    assert_eq!(text(&database, sessions).await, "4", "two listeners, and the two sessions of the pooler");
+    // Two listeners, and the two sessions of the pooler. A session that has migrated the tables ends
+    // a moment after its connection does.
+    until(async || text(&database, sessions).await == "4").await;
 }
