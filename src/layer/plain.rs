@@ -3,8 +3,10 @@
 
 use http::{Request, Response};
 
+#[cfg(feature = "limits")]
+use super::admit::Admission;
 use super::{
-    admit::{Admission, Audience, Authenticator, Progress, ResponseActions},
+    admit::{Audience, Authenticator, Progress, ResponseActions},
     observation::Observation,
     report::Report,
     sharded_arc::ArcShard,
