@@ -38,6 +38,7 @@ pub(super) struct PlainReport {
 
 impl Authenticator {
     /// Does what [`Authenticator::accept`] does in a layer that accepts keys plainly.
+    #[cfg_attr(not(feature = "limits"), expect(clippy::unused_self))]
     #[inline]
     pub(super) fn accept_plainly<B>(&self, request: &mut Request<B>, principal: Principal) -> Progress {
         observe::record_on_span(&principal);
